@@ -1,0 +1,55 @@
+import { createHash, createHmac, createSecretKey, hkdfSync, type KeyObject, timingSafeEqual } from 'node:crypto'
+import type { KeyPurpose, Keys } from '../seam.ts'
+
+/** Bytes of every MAC: 128 bits. */
+export const MAC_BYTES = 16
+
+const FORMAT = 'holdfast 1'
+
+interface DerivedKeys {
+  readonly id: number
+  readonly byPurpose: Record<KeyPurpose, { raw: Buffer; key: KeyObject }>
+}
+
+/**
+ * One key per secret and purpose, by HKDF-SHA-256 (RFC 5869) with the format, the cookie's name and the purpose as info:
+ * a token of one purpose, format or cookie never verifies as another.
+ */
+export function deriveKeys(secrets: readonly string[], cookieName: string): Keys {
+  const rings = secrets.map((secret) => deriveRing(secret, cookieName))
+  const newest = rings[0] as DerivedKeys
+  const byId = new Map(rings.map((ring) => [ring.id, ring] as const).reverse())
+
+  function macUnder(purpose: KeyPurpose, text: string | Uint8Array, ring: DerivedKeys): Buffer {
+    return createHmac('sha256', ring.byPurpose[purpose].key).update(text).digest().subarray(0, MAC_BYTES)
+  }
+
+  return {
+    ids: rings.map((ring) => ring.id),
+    newest: newest.id,
+    mac: (purpose, text) => macUnder(purpose, text, newest),
+    verify(purpose, text, mac, keyId) {
+      const ring = byId.get(keyId)
+      if (ring === undefined || mac.length !== MAC_BYTES) return false
+      return timingSafeEqual(macUnder(purpose, text, ring), mac)
+    },
+    derive: (purpose, keyId) => byId.get(keyId)?.byPurpose[purpose].raw,
+  }
+}
+
+function deriveRing(secret: string, cookieName: string): DerivedKeys {
+  const derive = (purpose: string): Buffer => Buffer.from(hkdfSync('sha256', secret, '', `${FORMAT}|${cookieName}|${purpose}`, 32))
+  const one = (purpose: KeyPurpose): { raw: Buffer; key: KeyObject } => {
+    const raw = derive(purpose)
+    return { raw, key: createSecretKey(raw) }
+  }
+  return {
+    id: derive('key id').readUInt16BE(0),
+    byPurpose: { root: one('root'), note: one('note'), seal: one('seal'), hint: one('hint') },
+  }
+}
+
+/** The key of a session: SHA-256 of its id's bytes, base64url. Safe to log, to store and to show. */
+export function keyOfId(id: Uint8Array): string {
+  return createHash('sha256').update(id).digest('base64url')
+}

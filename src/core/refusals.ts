@@ -1,0 +1,28 @@
+/** Errors that more than one part raises, in the same words. */
+import { type ErrorCode, SessionError } from '../errors.ts'
+
+export type Ended = Extract<ErrorCode, 'SESSION_GONE' | 'SESSION_REPLACED'>
+
+export function endedError(code: Ended): SessionError {
+  const what = code === 'SESSION_GONE' ? 'has ended' : 'has a new id'
+  return new SessionError(code, `The session ${what} since this request was sent: nothing was stored. Send the request again.`)
+}
+
+export function isEnded(error: unknown): boolean {
+  return SessionError.is(error) && (error.code === 'SESSION_GONE' || error.code === 'SESSION_REPLACED')
+}
+
+/** UTF-8 bytes of one field: name and encoded value. */
+export function fieldBytes(name: string, value: string | undefined): number {
+  return value === undefined ? 0 : Buffer.byteLength(name) + Buffer.byteLength(value)
+}
+
+/** The three largest fields with their sizes, for messages: names are the application's, values are never shown. */
+export function largestFields(fields: ReadonlyMap<string, string>): string {
+  return [...fields]
+    .map(([name, value]) => ({ name, bytes: fieldBytes(name, value) }))
+    .sort((a, b) => b.bytes - a.bytes)
+    .slice(0, 3)
+    .map((field) => `${field.name} (${field.bytes} bytes)`)
+    .join(', ')
+}

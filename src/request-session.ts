@@ -1,0 +1,395 @@
+/** One request's session between open and commit. `session.ts` is the face of it that handlers see. */
+import { type FieldChange, Fields } from './core/fields.ts'
+import { JarChanges, type PresentedJar } from './core/jar.ts'
+import { beginMeta, endOf, withLifetime } from './core/lifetime.ts'
+import { type Ended, endedError, fieldBytes, isEnded, largestFields } from './core/refusals.ts'
+import type { Engine } from './engine.ts'
+import { SessionError } from './errors.ts'
+import { lifetimeOf } from './options.ts'
+import type { Change, Draft, MaybePromise, Opened, RecordMeta, RecordView, SessionId, Written } from './seam.ts'
+import { createSession } from './session.ts'
+import type { CommitResult, KeepOptions, Lifetime, LoginOptions, OpenSession, Session } from './types.ts'
+
+const USER_ID_BYTES = 256
+const NO_CHANGE: FieldChange = { set: new Map(), add: new Map() }
+const NOTHING: CommitResult = { cookies: [], headers: [] }
+const SEEN: CommitResult = { cookies: [], headers: [['vary', 'Cookie']] }
+
+export class RequestSession<D> implements OpenSession<D> {
+  readonly session: Session<D>
+  readonly engine: Engine
+  readonly isNew: boolean
+  readonly fields: Fields
+  /** The handler has looked at the session: the answer varies by cookie. */
+  seen = false
+  #opened: Opened | undefined
+  /** Why this request must neither store anything nor set a cookie: its session ended a moment ago. */
+  #frozen: Ended | undefined
+  readonly #presented: PresentedJar
+  #changes: JarChanges | undefined
+  #newId: SessionId | undefined
+  #newMeta: RecordMeta | undefined
+  #lifetime: { lifetime: Required<Lifetime>; persistent: boolean } | undefined
+  #touchWanted = false
+  #headIsOut = false
+  #accessesAtHead = 0
+  #tail: Promise<unknown> | undefined
+  #signal: { signal: AbortSignal; close(): void } | undefined
+
+  constructor(engine: Engine, presented: PresentedJar, opened: Opened | undefined, frozen: Ended | undefined) {
+    this.engine = engine
+    this.#presented = presented
+    this.#opened = opened
+    this.#frozen = frozen
+    this.isNew = opened === undefined
+    this.fields = new Fields(opened?.record, engine.rules)
+    this.session = createSession<D>(this)
+  }
+
+  // ------------------------------------------------------------------ what the handler reads
+
+  get key(): string {
+    return this.#opened?.record.key ?? this.#nextId().key
+  }
+
+  get meta(): RecordMeta {
+    return this.#opened?.record.meta ?? (this.#newMeta ??= this.#freshMeta(undefined))
+  }
+
+  get expiresAt(): number {
+    return endOf(this.meta)
+  }
+
+  get signal(): AbortSignal {
+    this.#signal ??= this.engine.signals.open(this.key, () => this.#expiryNow())
+    return this.#signal.signal
+  }
+
+  async #expiryNow(): Promise<number | undefined> {
+    const opened = this.#opened
+    if (opened === undefined) return this.expiresAt
+    const opening = await this.engine.strategy.reload(opened)
+    const meta = opening.outcome === 'found' ? opening.opened.record.meta : opening.outcome === 'regressed' ? opened.record.meta : undefined
+    if (meta === undefined) return undefined
+    const until = endOf(meta)
+    return until > this.engine.runtime.now() ? until : undefined
+  }
+
+  // ------------------------------------------------------------------ what the handler does
+
+  login(userId: string, options: LoginOptions<D>): Promise<void> {
+    if (typeof userId !== 'string' || userId === '' || Buffer.byteLength(userId) > USER_ID_BYTES) {
+      throw new SessionError('FIELD_INVALID', `session.login(userId): give a text of 1 to ${USER_ID_BYTES} bytes.`)
+    }
+    const lifetime = options.lifetime === undefined ? undefined : lifetimeOf(options.lifetime, this.engine.settings.lifetime)
+    return this.#inTurn(() => {
+      const sameOrNone = this.meta.userId === undefined || this.meta.userId === userId
+      const meta = this.#freshMeta(userId, lifetime, options.persistent ?? this.meta.persistent)
+      return this.#moveTo(this.engine.roots.make(meta.absoluteAt), meta, options.keep ?? sameOrNone)
+    })
+  }
+
+  regenerate(options: KeepOptions<D>): Promise<void> {
+    return this.#inTurn(() => {
+      const meta = { ...this.meta, lastActiveAt: this.engine.runtime.now() }
+      return this.#moveTo(this.engine.roots.make(meta.absoluteAt), meta, options.keep ?? true)
+    })
+  }
+
+  logout(): Promise<void> {
+    return this.#inTurn(async () => {
+      const opened = this.#opened
+      if (opened !== undefined) await this.#destroy(opened)
+      if (this.#presented.jar !== undefined || this.#changes !== undefined) this.#jarChanges().deleteRoot()
+      this.#startAfresh()
+    })
+  }
+
+  async #destroy(opened: Opened): Promise<void> {
+    try {
+      const delta = await this.engine.strategy.destroy(opened)
+      this.#jarChanges().add(delta)
+    } catch (error) {
+      // Ended by somebody else meanwhile: that is what was asked for.
+      if (!isEnded(error)) throw error
+    }
+    this.engine.signals.abort(opened.record.key)
+    this.engine.emit('destroyed', eventOf(opened.record))
+  }
+
+  #startAfresh(): void {
+    this.#opened = undefined
+    this.#frozen = undefined
+    this.#newId = undefined
+    this.#newMeta = undefined
+    this.#lifetime = undefined
+    this.fields.reset(undefined)
+  }
+
+  async update<R>(change: (data: Fields) => R): Promise<R> {
+    let result: R | undefined
+    await this.#inTurn(() => {
+      const opened = this.#opened
+      if (opened === undefined) {
+        result = change(this.fields)
+        return this.#store(true)
+      }
+      const apply = (record: RecordView): Change => {
+        const fields = new Fields(record, this.engine.rules)
+        result = change(fields)
+        const changes = fields.changes()
+        this.#checkChange(record, changes, fields)
+        return { ...changes, touchAt: this.engine.runtime.now() }
+      }
+      return then(this.engine.strategy.update(opened, apply), (written) => this.#stored(written, NO_CHANGE))
+    })
+    return result as R
+  }
+
+  setLifetime(lifetime: Lifetime, persistent: boolean | undefined): void {
+    const { idleMs, touchEveryMs } = this.meta
+    const base = { idleMs, touchEveryMs, absoluteMs: this.engine.settings.lifetime.absoluteMs }
+    const complete = lifetimeOf(lifetime, base)
+    this.#lifetime = { lifetime: complete, persistent: persistent ?? this.meta.persistent }
+    if (this.#opened !== undefined) return
+    this.#newMeta = this.#freshMeta(this.meta.userId, complete, this.#lifetime.persistent)
+  }
+
+  touch(): void {
+    this.#touchWanted = true
+  }
+
+  save(): Promise<void> {
+    return this.#inTurn(() => this.#store(true))
+  }
+
+  reload(): Promise<void> {
+    return this.#inTurn(async () => {
+      const opened = this.#opened
+      if (opened === undefined) return this.fields.reset(undefined)
+      const opening = await this.engine.strategy.reload(opened)
+      if (opening.outcome !== 'found') throw endedError(opening.outcome === 'gone' && opening.reason === 'replaced' ? 'SESSION_REPLACED' : 'SESSION_GONE')
+      this.#opened = opening.opened
+      this.fields.reset(opening.opened.record)
+    })
+  }
+
+  // ------------------------------------------------------------------ what the adapter does
+
+  needsCommit(): boolean {
+    return this.#tail !== undefined || this.#touchWanted || this.#lifetimeChanged() || this.#fieldsChanged()
+  }
+
+  #fieldsChanged(): boolean {
+    try {
+      const { set, add } = this.fields.changes()
+      return set.size > 0 || add.size > 0
+    } catch {
+      // The commit meets the same error, and can answer with it.
+      return true
+    }
+  }
+
+  settle(): CommitResult {
+    const opened = this.#opened
+    if (opened !== undefined) {
+      this.#touchIfDue(opened)
+      const delta = this.engine.strategy.settle(opened, this.fields.decoded)
+      if (delta !== undefined) this.#jarChanges().add(delta)
+    }
+    return this.#result()
+  }
+
+  /** Not waited for: a read must not pay for it, and the next request tries again. */
+  #touchIfDue(opened: Opened): void {
+    const now = this.engine.runtime.now()
+    const { lastActiveAt, touchEveryMs } = opened.record.meta
+    if (now - lastActiveAt < touchEveryMs || now === lastActiveAt) return
+    try {
+      const written = this.engine.strategy.write(opened, { ...NO_CHANGE, touchAt: now })
+      if (written instanceof Promise) written.catch((error: unknown) => this.engine.touchFailed(error))
+      else this.#stored(written, NO_CHANGE)
+    } catch (error) {
+      this.engine.touchFailed(error)
+    }
+  }
+
+  async commit(): Promise<CommitResult> {
+    while (this.#tail !== undefined) await this.#tail
+    await this.#store(this.#touchWanted)
+    return this.#result()
+  }
+
+  headSent(): void {
+    this.#headIsOut = true
+    this.#accessesAtHead = this.fields.accesses
+  }
+
+  end(): void {
+    this.#signal?.close()
+    if (!this.#headIsOut || this.fields.accesses === this.#accessesAtHead || !this.#fieldsChanged()) return
+    this.engine.emit('lateWrite', {
+      ...(this.#opened !== undefined && eventOf(this.#opened.record)),
+      detail: 'The session was changed after the answer had left and was not saved: call session.save().',
+    })
+  }
+
+  // ------------------------------------------------------------------ storing
+
+  /** One operation of a request at a time; the commit waits for all of them. */
+  #inTurn(operation: () => MaybePromise<void>): Promise<void> {
+    const turn = (this.#tail ?? Promise.resolve()).then(operation)
+    const tail = turn
+      .catch(() => undefined)
+      .then(() => {
+        if (this.#tail === tail) this.#tail = undefined
+      })
+    this.#tail = tail
+    return turn
+  }
+
+  #store(evenIfUnchanged: boolean): MaybePromise<void> {
+    const changes = this.fields.changes()
+    const opened = this.#opened
+    if (!evenIfUnchanged && changes.set.size === 0 && changes.add.size === 0 && !this.#lifetimeChanged()) return
+    if (this.#frozen !== undefined) throw endedError(this.#frozen)
+    this.#touchWanted = false
+    this.#checkChange(opened?.record, changes, this.fields)
+    if (opened === undefined) return this.#create(changes)
+    const lifetime = this.#lifetimeOfChange(opened.record.meta)
+    if (lifetime === 'new root') return this.#moveTo(this.engine.roots.make(this.meta.absoluteAt), this.#metaWithLifetime(), true)
+    const change: Change = { ...changes, touchAt: this.engine.runtime.now(), ...(lifetime !== undefined && { lifetime }) }
+    return then(this.engine.strategy.write(opened, change), (written) => this.#stored(written, changes))
+  }
+
+  #stored(written: Written, changes: FieldChange): void {
+    this.#jarChanges().add(written.jar)
+    this.#opened = written.opened
+    this.#lifetime = undefined
+    this.fields.rebase(written.opened.record, changes)
+  }
+
+  #create(changes: FieldChange): MaybePromise<void> {
+    this.#refuseAfterHead()
+    const id = this.#nextId()
+    const draft: Draft = { meta: this.meta, fields: this.fields.encodeAll(() => true) }
+    return then(this.engine.strategy.create(id, draft), (written) => {
+      this.#jarChanges().setRoot(id)
+      this.#stored(written, changes)
+      this.engine.emit('created', eventOf(written.opened.record))
+      return this.#keepRemovals(changes)
+    })
+  }
+
+  /** A default that was removed before the session was stored stays removed. */
+  #keepRemovals(changes: FieldChange): MaybePromise<void> {
+    const removed = [...changes.set].filter(([, value]) => value === undefined)
+    if (removed.length === 0 || this.#opened === undefined) return
+    const change: Change = { set: new Map(removed), add: NO_CHANGE.add, touchAt: this.engine.runtime.now() }
+    return then(this.engine.strategy.write(this.#opened, change), (written) => this.#stored(written, change))
+  }
+
+  /** A new id for this visitor: at login, at regenerate, and where a lifetime needs another root. */
+  #moveTo(id: SessionId, meta: RecordMeta, keep: boolean | readonly (keyof D)[]): MaybePromise<void> {
+    this.#refuseAfterHead()
+    if (this.#frozen === 'SESSION_REPLACED') throw endedError(this.#frozen)
+    const kept: ReadonlySet<unknown> | undefined = typeof keep === 'boolean' ? undefined : new Set(keep)
+    const draft: Draft = { meta, fields: this.fields.encodeAll((name) => (kept === undefined ? keep === true : kept.has(name))) }
+    const before = this.#opened
+    const written = before === undefined ? this.engine.strategy.create(id, draft) : this.engine.strategy.replace(before, id, draft)
+    return then(written, (done) => {
+      this.#jarChanges().setRoot(id)
+      this.#jarChanges().add(done.jar)
+      this.#opened = done.opened
+      this.#frozen = undefined
+      this.#lifetime = undefined
+      this.fields.reset(done.opened.record)
+      if (before === undefined) return this.engine.emit('created', eventOf(done.opened.record))
+      this.#followSignal(before.record.key)
+      this.engine.emit('replaced', eventOf(before.record))
+      this.engine.emit('regenerated', eventOf(done.opened.record))
+    })
+  }
+
+  #followSignal(oldKey: string): void {
+    this.#signal?.close()
+    this.#signal = undefined
+    this.engine.signals.abort(oldKey)
+  }
+
+  #checkChange(record: RecordView | undefined, changes: FieldChange, fields: Fields): void {
+    if (changes.set.size === 0 && changes.add.size === 0) return
+    this.engine.checkForCommit?.(fields.snapshot())
+    const limit = this.engine.settings.limits.sessionBytes
+    let bytes = record?.bytes ?? 0
+    for (const [name, value] of changes.set) bytes += fieldBytes(name, value) - fieldBytes(name, record?.get(name))
+    if (bytes <= limit) return
+    const largest = largestFields(fields.encodeAll(() => true))
+    throw new SessionError('SESSION_TOO_LARGE', `The session would hold ${bytes} bytes, limits.sessionBytes is ${limit}: nothing was stored. Largest: ${largest}.`)
+  }
+
+  // ------------------------------------------------------------------ lifetimes
+
+  #lifetimeChanged(): boolean {
+    return this.#lifetime !== undefined && this.#opened !== undefined
+  }
+
+  /** The root states the absolute end and whether it outlives the browser: what goes beyond needs another root. */
+  #lifetimeOfChange(meta: RecordMeta): Change['lifetime'] | 'new root' | undefined {
+    if (this.#lifetime === undefined) return undefined
+    const next = this.#metaWithLifetime()
+    if (next.absoluteAt > meta.absoluteAt || next.persistent !== meta.persistent) return 'new root'
+    return { idleMs: next.idleMs, touchEveryMs: next.touchEveryMs, absoluteAt: next.absoluteAt }
+  }
+
+  #metaWithLifetime(): RecordMeta {
+    const { lifetime, persistent } = this.#lifetime as { lifetime: Required<Lifetime>; persistent: boolean }
+    return withLifetime(this.meta, this.engine.runtime.now(), lifetime, persistent)
+  }
+
+  #freshMeta(userId: string | undefined, lifetime = this.engine.settings.lifetime, persistent = this.engine.settings.cookie.persistent): RecordMeta {
+    return beginMeta(this.engine.runtime.now(), userId, lifetime, persistent)
+  }
+
+  // ------------------------------------------------------------------ the jar
+
+  #nextId(): SessionId {
+    const absoluteAt = this.meta.absoluteAt
+    this.#newId ??= this.engine.roots.make(absoluteAt)
+    if (this.#newId.absoluteAt !== absoluteAt) this.#newId = { ...this.#newId, absoluteAt }
+    return this.#newId
+  }
+
+  #jarChanges(): JarChanges {
+    return (this.#changes ??= new JarChanges(this.#presented))
+  }
+
+  #refuseAfterHead(): void {
+    if (this.#headIsOut) {
+      throw new SessionError('HEADERS_SENT', 'The answer has left, so no cookie can be set: do this before the first byte of the answer.')
+    }
+  }
+
+  /** The whole token as the header carrier sends it. */
+  token(): string {
+    return this.#changes?.token(this.engine.roots) ?? ''
+  }
+
+  #result(): CommitResult {
+    if (this.#changes === undefined || this.#changes.isEmpty) return this.seen ? SEEN : NOTHING
+    const result: CommitResult = { cookies: [], headers: this.seen ? [['vary', 'Cookie']] : [] }
+    const { persistent, absoluteAt } = this.meta
+    const { roots, cookies, settings, runtime } = this.engine
+    this.#changes.write(result, roots, settings.cookie.name, cookies, persistent ? absoluteAt : undefined, runtime.now())
+    return result
+  }
+}
+
+/** Goes on at once where nothing has to be waited for. */
+function then<T>(value: MaybePromise<T>, next: (value: T) => MaybePromise<void> | undefined): MaybePromise<void> {
+  return value instanceof Promise ? value.then(next) : next(value)
+}
+
+function eventOf(record: RecordView): { key: string; userId?: string } {
+  return { key: record.key, ...(record.meta.userId !== undefined && { userId: record.meta.userId }) }
+}
