@@ -130,7 +130,9 @@ export class Fields {
     if (touched === 'removed' || (touched !== undefined && touched.assigned && !this.#adds?.has(name))) return this.set(name, current + by)
     const pending = this.#adds?.get(name)
     this.#adds ??= new Map()
-    this.#adds.set(name, { by: (pending?.by ?? 0) + by, from: pending?.from ?? current })
+    // Where the field is absent it starts from the default that was shown; where it exists, nobody needs a start.
+    const from = pending?.from ?? (touched?.encoded === undefined ? current : 0)
+    this.#adds.set(name, { by: (pending?.by ?? 0) + by, from })
     this.#touched.set(name, { value: current + by, encoded: touched?.encoded, assigned: true })
   }
 

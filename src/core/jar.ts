@@ -153,11 +153,15 @@ export class JarChanges {
       result.headers.push([TOKEN_HEADER, this.token(roots)], ['access-control-expose-headers', TOKEN_HEADER])
       return
     }
+    const set = (name: string, value: string): number => result.cookies.push(writer.set(name, value, until, now))
+    if (typeof this.#root === 'object') set(cookieName, roots.write(this.#root, 'cookie'))
+    for (const [name, value] of this.#set) set(`${cookieName}-${name}`, value)
+    if (this.#route !== undefined) set(routeCookieName(cookieName), this.#route)
+    // Deletions last: curl forgets one that another cookie follows, and reads the old cookie back from its file.
     for (const name of this.#delete) result.cookies.push(writer.delete(`${cookieName}-${name}`))
-    if (this.#root === 'delete') result.cookies.push(writer.delete(cookieName))
-    else if (this.#root !== undefined) result.cookies.push(writer.set(cookieName, roots.write(this.#root, 'cookie'), until, now))
-    for (const [name, value] of this.#set) result.cookies.push(writer.set(`${cookieName}-${name}`, value, until, now))
-    if (this.#route !== undefined) result.cookies.push(writer.set(routeCookieName(cookieName), this.#route, until, now))
+    if (this.#root !== 'delete') return
+    result.cookies.push(writer.delete(cookieName))
+    if (this.#presented.route !== undefined) result.cookies.push(writer.delete(routeCookieName(cookieName)))
   }
 
   /** The header carrier answers with the joined whole; empty: the session has ended. */

@@ -1,5 +1,8 @@
 /** Errors that more than one part raises, in the same words. */
 import { type ErrorCode, SessionError } from '../errors.ts'
+import type { RecordView } from '../seam.ts'
+
+const USER_ID_BYTES = 256
 
 export type Ended = Extract<ErrorCode, 'SESSION_GONE' | 'SESSION_REPLACED'>
 
@@ -25,4 +28,25 @@ export function largestFields(fields: ReadonlyMap<string, string>): string {
     .slice(0, 3)
     .map((field) => `${field.name} (${field.bytes} bytes)`)
     .join(', ')
+}
+
+export function checkUserId(userId: unknown): void {
+  if (typeof userId === 'string' && userId !== '' && Buffer.byteLength(userId) <= USER_ID_BYTES) return
+  throw new SessionError('FIELD_INVALID', `session.login(userId): give a text of 1 to ${USER_ID_BYTES} bytes.`)
+}
+
+/** Throws SESSION_TOO_LARGE when `set`, written over `record`, would pass the limit. */
+export function checkSize(
+  record: RecordView | undefined,
+  set: ReadonlyMap<string, string | undefined>,
+  limit: number,
+  all: () => ReadonlyMap<string, string>,
+): void {
+  let bytes = record?.bytes ?? 0
+  for (const [name, value] of set) bytes += fieldBytes(name, value) - fieldBytes(name, record?.get(name))
+  if (bytes <= limit) return
+  throw new SessionError(
+    'SESSION_TOO_LARGE',
+    `The session would hold ${bytes} bytes, limits.sessionBytes is ${limit}: nothing was stored. Largest: ${largestFields(all())}.`,
+  )
 }

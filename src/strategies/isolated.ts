@@ -213,7 +213,7 @@ class IsolatedRecord implements RecordView {
       }
     }
     for (const [name, { by, from }] of change.add) {
-      fields.set(name, String(Number(fields.get(name) ?? (removed.has(name) ? 0 : from)) + by))
+      fields.set(name, String(Number(fields.get(name) ?? from) + by))
       removed.delete(name)
     }
     return new IsolatedRecord(this.key, meta, fields, removed)

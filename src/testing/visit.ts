@@ -1,6 +1,7 @@
 import type { RequestView, Session, Sessions } from '../types.ts'
-import { BrowserJar } from './browser-jar.ts'
+import type { BrowserJar } from './browser-jar.ts'
 
+// Contracts store values of many shapes in one session.
 export type Data = Record<string, any>
 
 export interface Visit<T> {

@@ -79,7 +79,7 @@ describe('fields', () => {
     fields.add('m', 1)
     expect([data.n, data.m]).toEqual([8, 11])
     expect([...fields.changes().add]).toEqual([
-      ['n', { by: 3, from: 7 - 2 }],
+      ['n', { by: 3, from: 0 }],
       ['m', { by: 1, from: 10 }],
     ])
     data.n = 1

@@ -104,7 +104,7 @@ describe('jar', () => {
     changes.add({ set: [{ name: 'second', value: 'b' }], delete: ['old', 'first'] })
     const result: CommitResult = { cookies: [], headers: [] }
     changes.write(result, ours, NAME, cookieWriter(cookieSettings({ secure: false }, undefined)), undefined, 0)
-    expect(result.cookies.map((cookie) => cookie.split(';')[0])).toEqual(['session-old=', 'session-second=b'])
+    expect(result.cookies.map((cookie) => cookie.split(';')[0])).toEqual(['session-second=b', 'session-old='])
     expect(result.headers).toEqual([['cache-control', 'no-store']])
   })
 

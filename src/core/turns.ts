@@ -1,0 +1,25 @@
+import type { MaybePromise } from '../seam.ts'
+
+/** Runs one operation at a time, in the order they were asked for; one that fails stops none of those behind it. */
+export class Turns {
+  #last: Promise<unknown> | undefined
+
+  get busy(): boolean {
+    return this.#last !== undefined
+  }
+
+  run<T>(operation: () => MaybePromise<T>): Promise<T> {
+    const turn = (this.#last ?? Promise.resolve()).then(operation)
+    const ended = turn
+      .catch(() => undefined)
+      .then(() => {
+        if (this.#last === ended) this.#last = undefined
+      })
+    this.#last = ended
+    return turn
+  }
+
+  async ended(): Promise<void> {
+    while (this.#last !== undefined) await this.#last
+  }
+}

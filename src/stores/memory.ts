@@ -1,0 +1,132 @@
+import { expiresAt, summaryOf } from '../core/stored-record.ts'
+import { systemRuntime } from '../core/runtime.ts'
+import type { Draft, PatchResult, Runtime, SessionStore, StoreContext, StoredRecord, StorePatch, Timer } from '../seam.ts'
+import type { SessionSummary } from '../types.ts'
+import { MARK_MS, patchRow, rowOf } from './row.ts'
+import type { GoneMark, Row } from './row.ts'
+
+type Mark = { readonly gone: 'destroyed' | 'replaced'; readonly endedAt: number; readonly until: number }
+
+const SWEEP_EVERY_MS = 30_000
+
+/**
+ * Keeps sessions in this process: they end with it. For tests, for the first hour of a project, and as the reference of
+ * the store contract. Several `createSessions` of one process may share one.
+ */
+export function memoryStore(): SessionStore {
+  const rows = new Map<string, Row>()
+  const marks = new Map<string, Mark>()
+  const users = new Map<string, Set<string>>()
+  const contexts = new Set<StoreContext>()
+  let runtime: Runtime = systemRuntime()
+  let sweeping: Timer | undefined
+  let inUse = 0
+
+  function put(key: string, row: Row): void {
+    rows.set(key, row)
+    const { userId } = row.record.meta
+    if (userId === undefined) return
+    const keys = users.get(userId)
+    if (keys === undefined) users.set(userId, new Set([key]))
+    else keys.add(key)
+  }
+
+  function drop(key: string, row: Row): void {
+    rows.delete(key)
+    const { userId } = row.record.meta
+    if (userId === undefined) return
+    const keys = users.get(userId)
+    keys?.delete(key)
+    if (keys?.size === 0) users.delete(userId)
+  }
+
+  function live(key: string): Row | undefined {
+    const row = rows.get(key)
+    return row !== undefined && expiresAt(row.record.meta) > runtime.now() ? row : undefined
+  }
+
+  function mark(key: string): Mark | undefined {
+    const found = marks.get(key)
+    return found !== undefined && found.until > runtime.now() ? found : undefined
+  }
+
+  function gone(key: string): PatchResult {
+    return { outcome: 'gone', reason: mark(key)?.gone ?? 'unknown' }
+  }
+
+  function sweep(): void {
+    const now = runtime.now()
+    for (const [key, { until }] of marks) if (until <= now) marks.delete(key)
+    for (const [key, row] of rows) {
+      if (expiresAt(row.record.meta) > now) continue
+      drop(key, row)
+      for (const context of contexts) context.expired?.(key, row.record.meta.userId)
+    }
+    sweeping = runtime.setTimer(SWEEP_EVERY_MS, sweep)
+  }
+
+  return {
+    name: 'memory',
+    capabilities: new Set(['list', 'users'] as const),
+    notProtected: ['Sessions are kept in this process and end with it (memoryStore).'],
+    async ready(context: StoreContext): Promise<void> {
+      if (!contexts.has(context)) inUse += 1
+      contexts.add(context)
+      runtime = context.runtime
+      sweeping ??= runtime.setTimer(SWEEP_EVERY_MS, sweep)
+      context.stateChanged('up', 'memory')
+    },
+    async read(key: string): Promise<StoredRecord | GoneMark | undefined> {
+      const marked = mark(key)
+      return marked === undefined ? live(key)?.record : { gone: marked.gone, endedAt: marked.endedAt }
+    },
+    async create(key: string, draft: Draft, writeId: string): Promise<boolean> {
+      if (mark(key) !== undefined) return false
+      const row = live(key)
+      if (row !== undefined) return row.writeIds.includes(writeId)
+      put(key, rowOf(draft, writeId))
+      return true
+    },
+    async patch(key: string, patch: StorePatch): Promise<PatchResult> {
+      const row = live(key)
+      if (row === undefined) return gone(key)
+      const patched = patchRow(row, patch)
+      if (patched.row !== undefined) rows.set(key, patched.row)
+      return patched.result
+    },
+    async replace(oldKey: string, newKey: string, draft: Draft, writeId: string): Promise<PatchResult> {
+      const present = live(newKey)
+      if (present?.writeIds.includes(writeId) === true) return { outcome: 'applied', before: 0, after: 1, counters: new Map() }
+      const old = live(oldKey)
+      if (old === undefined) return gone(oldKey)
+      if (present !== undefined) return { outcome: 'conflict', version: present.record.version }
+      drop(oldKey, old)
+      marks.set(oldKey, { gone: 'replaced', endedAt: runtime.now(), until: runtime.now() + MARK_MS })
+      put(newKey, rowOf(draft, writeId))
+      return { outcome: 'applied', before: old.record.version, after: 1, counters: new Map() }
+    },
+    async destroy(key: string, reason: 'destroyed' | 'replaced', markUntil: number, filter: { userId?: string } = {}): Promise<boolean> {
+      const row = live(key)
+      if (row === undefined) return false
+      if (filter.userId !== undefined && filter.userId !== row.record.meta.userId) return false
+      drop(key, row)
+      marks.set(key, { gone: reason, endedAt: runtime.now(), until: markUntil })
+      return true
+    },
+    async *list(filter: { userId?: string }): AsyncIterable<SessionSummary> {
+      const keys = filter.userId === undefined ? rows.keys() : (users.get(filter.userId) ?? [])
+      for (const key of [...keys]) {
+        const row = live(key)
+        if (row !== undefined) yield summaryOf(key, row.record.meta)
+      }
+    },
+    async close(): Promise<void> {
+      // The records stay: another `createSessions` of this process may still use them, or come later.
+      inUse = Math.max(0, inUse - 1)
+      if (inUse > 0) return
+      contexts.clear()
+      sweeping?.cancel()
+      sweeping = undefined
+    },
+  }
+}
