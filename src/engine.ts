@@ -6,7 +6,7 @@ import type { Roots } from './core/root.ts'
 import type { Signals } from './core/signals.ts'
 import type { Settings } from './options.ts'
 import type { RunningStrategy, Runtime } from './seam.ts'
-import type { SessionEvent, SessionEventType } from './types.ts'
+import type { CommitResult, SessionEvent, SessionEventType } from './types.ts'
 
 export interface Engine {
   readonly settings: Settings
@@ -19,6 +19,8 @@ export interface Engine {
   /** The schema at commit; throws FIELD_INVALID. */
   checkForCommit: ((all: Record<string, unknown>) => void) | undefined
   readonly signals: Signals
+  /** The head of an answer whose handler looked at the session and changed nothing: it varies by what carries the token. */
+  readonly seen: CommitResult
   emit(type: SessionEventType, event?: Omit<SessionEvent, 'type' | 'at' | 'node'>): void
   /** A touch that nobody waits for has failed. */
   touchFailed(error: unknown): void

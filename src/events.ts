@@ -3,8 +3,8 @@ import type { Runtime } from './seam.ts'
 import type { SessionEvent, SessionEventType } from './types.ts'
 
 export interface EventHub {
-  emit(type: SessionEventType, event?: Omit<SessionEvent, 'type' | 'at' | 'node'>): void
-  on(type: SessionEventType, listener: (event: SessionEvent) => void): () => void
+  readonly emit: (type: SessionEventType, event?: Omit<SessionEvent, 'type' | 'at' | 'node'>) => void
+  readonly on: (type: SessionEventType, listener: (event: SessionEvent) => void) => () => void
 }
 
 /** Tells listeners what happened. A listener that throws harms no request: it is logged. */

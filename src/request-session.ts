@@ -2,7 +2,8 @@
 import { type FieldChange, Fields } from './core/fields.ts'
 import { JarChanges, type PresentedJar } from './core/jar.ts'
 import { beginMeta, endOf, withLifetime } from './core/lifetime.ts'
-import { type Ended, endedError, fieldBytes, isEnded, largestFields } from './core/refusals.ts'
+import { checkSize, checkUserId, type Ended, endedError, isEnded } from './core/refusals.ts'
+import { Turns } from './core/turns.ts'
 import type { Engine } from './engine.ts'
 import { SessionError } from './errors.ts'
 import { lifetimeOf } from './options.ts'
@@ -10,10 +11,8 @@ import type { Change, Draft, MaybePromise, Opened, RecordMeta, RecordView, Sessi
 import { createSession } from './session.ts'
 import type { CommitResult, KeepOptions, Lifetime, LoginOptions, OpenSession, Session } from './types.ts'
 
-const USER_ID_BYTES = 256
 const NO_CHANGE: FieldChange = { set: new Map(), add: new Map() }
 const NOTHING: CommitResult = { cookies: [], headers: [] }
-const SEEN: CommitResult = { cookies: [], headers: [['vary', 'Cookie']] }
 
 export class RequestSession<D> implements OpenSession<D> {
   readonly session: Session<D>
@@ -32,8 +31,10 @@ export class RequestSession<D> implements OpenSession<D> {
   #lifetime: { lifetime: Required<Lifetime>; persistent: boolean } | undefined
   #touchWanted = false
   #headIsOut = false
+  #accessesAtCommit: number | undefined
   #accessesAtHead = 0
-  #tail: Promise<unknown> | undefined
+  /** One operation of a request at a time; the commit waits for all of them. */
+  readonly #turns = new Turns()
   #signal: { signal: AbortSignal; close(): void } | undefined
 
   constructor(engine: Engine, presented: PresentedJar, opened: Opened | undefined, frozen: Ended | undefined) {
@@ -78,11 +79,9 @@ export class RequestSession<D> implements OpenSession<D> {
   // ------------------------------------------------------------------ what the handler does
 
   login(userId: string, options: LoginOptions<D>): Promise<void> {
-    if (typeof userId !== 'string' || userId === '' || Buffer.byteLength(userId) > USER_ID_BYTES) {
-      throw new SessionError('FIELD_INVALID', `session.login(userId): give a text of 1 to ${USER_ID_BYTES} bytes.`)
-    }
+    checkUserId(userId)
     const lifetime = options.lifetime === undefined ? undefined : lifetimeOf(options.lifetime, this.engine.settings.lifetime)
-    return this.#inTurn(() => {
+    return this.#turns.run(() => {
       const sameOrNone = this.meta.userId === undefined || this.meta.userId === userId
       const meta = this.#freshMeta(userId, lifetime, options.persistent ?? this.meta.persistent)
       return this.#moveTo(this.engine.roots.make(meta.absoluteAt), meta, options.keep ?? sameOrNone)
@@ -90,14 +89,14 @@ export class RequestSession<D> implements OpenSession<D> {
   }
 
   regenerate(options: KeepOptions<D>): Promise<void> {
-    return this.#inTurn(() => {
+    return this.#turns.run(() => {
       const meta = { ...this.meta, lastActiveAt: this.engine.runtime.now() }
       return this.#moveTo(this.engine.roots.make(meta.absoluteAt), meta, options.keep ?? true)
     })
   }
 
   logout(): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       const opened = this.#opened
       if (opened !== undefined) await this.#destroy(opened)
       if (this.#presented.jar !== undefined || this.#changes !== undefined) this.#jarChanges().deleteRoot()
@@ -128,7 +127,7 @@ export class RequestSession<D> implements OpenSession<D> {
 
   async update<R>(change: (data: Fields) => R): Promise<R> {
     let result: R | undefined
-    await this.#inTurn(() => {
+    await this.#turns.run(() => {
       const opened = this.#opened
       if (opened === undefined) {
         result = change(this.fields)
@@ -160,11 +159,11 @@ export class RequestSession<D> implements OpenSession<D> {
   }
 
   save(): Promise<void> {
-    return this.#inTurn(() => this.#store(true))
+    return this.#turns.run(() => this.#store(true))
   }
 
   reload(): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       const opened = this.#opened
       if (opened === undefined) return this.fields.reset(undefined)
       const opening = await this.engine.strategy.reload(opened)
@@ -177,7 +176,7 @@ export class RequestSession<D> implements OpenSession<D> {
   // ------------------------------------------------------------------ what the adapter does
 
   needsCommit(): boolean {
-    return this.#tail !== undefined || this.#touchWanted || this.#lifetimeChanged() || this.#fieldsChanged()
+    return this.#turns.busy || this.#touchWanted || this.#lifetimeChanged() || this.#fieldsChanged()
   }
 
   #fieldsChanged(): boolean {
@@ -215,14 +214,17 @@ export class RequestSession<D> implements OpenSession<D> {
   }
 
   async commit(): Promise<CommitResult> {
-    while (this.#tail !== undefined) await this.#tail
-    await this.#store(this.#touchWanted)
+    if (this.#turns.busy) await this.#turns.ended()
+    const stored = this.#store(this.#touchWanted)
+    // What the handler does from here on is in no commit, even while the head still waits for this one.
+    this.#accessesAtCommit = this.fields.accesses
+    await stored
     return this.#result()
   }
 
   headSent(): void {
     this.#headIsOut = true
-    this.#accessesAtHead = this.fields.accesses
+    this.#accessesAtHead = this.#accessesAtCommit ?? this.fields.accesses
   }
 
   end(): void {
@@ -235,18 +237,6 @@ export class RequestSession<D> implements OpenSession<D> {
   }
 
   // ------------------------------------------------------------------ storing
-
-  /** One operation of a request at a time; the commit waits for all of them. */
-  #inTurn(operation: () => MaybePromise<void>): Promise<void> {
-    const turn = (this.#tail ?? Promise.resolve()).then(operation)
-    const tail = turn
-      .catch(() => undefined)
-      .then(() => {
-        if (this.#tail === tail) this.#tail = undefined
-      })
-    this.#tail = tail
-    return turn
-  }
 
   #store(evenIfUnchanged: boolean): MaybePromise<void> {
     const changes = this.fields.changes()
@@ -320,12 +310,7 @@ export class RequestSession<D> implements OpenSession<D> {
   #checkChange(record: RecordView | undefined, changes: FieldChange, fields: Fields): void {
     if (changes.set.size === 0 && changes.add.size === 0) return
     this.engine.checkForCommit?.(fields.snapshot())
-    const limit = this.engine.settings.limits.sessionBytes
-    let bytes = record?.bytes ?? 0
-    for (const [name, value] of changes.set) bytes += fieldBytes(name, value) - fieldBytes(name, record?.get(name))
-    if (bytes <= limit) return
-    const largest = largestFields(fields.encodeAll(() => true))
-    throw new SessionError('SESSION_TOO_LARGE', `The session would hold ${bytes} bytes, limits.sessionBytes is ${limit}: nothing was stored. Largest: ${largest}.`)
+    checkSize(record, changes.set, this.engine.settings.limits.sessionBytes, () => fields.encodeAll(() => true))
   }
 
   // ------------------------------------------------------------------ lifetimes
@@ -376,8 +361,8 @@ export class RequestSession<D> implements OpenSession<D> {
   }
 
   #result(): CommitResult {
-    if (this.#changes === undefined || this.#changes.isEmpty) return this.seen ? SEEN : NOTHING
-    const result: CommitResult = { cookies: [], headers: this.seen ? [['vary', 'Cookie']] : [] }
+    if (this.#changes === undefined || this.#changes.isEmpty) return this.seen ? this.engine.seen : NOTHING
+    const result: CommitResult = { cookies: [], headers: this.seen ? [...this.engine.seen.headers] : [] }
     const { persistent, absoluteAt } = this.meta
     const { roots, cookies, settings, runtime } = this.engine
     this.#changes.write(result, roots, settings.cookie.name, cookies, persistent ? absoluteAt : undefined, runtime.now())
@@ -386,8 +371,8 @@ export class RequestSession<D> implements OpenSession<D> {
 }
 
 /** Goes on at once where nothing has to be waited for. */
-function then<T>(value: MaybePromise<T>, next: (value: T) => MaybePromise<void> | undefined): MaybePromise<void> {
-  return value instanceof Promise ? value.then(next) : next(value)
+function then<T>(value: MaybePromise<T>, goOn: (value: T) => MaybePromise<void> | undefined): MaybePromise<void> {
+  return value instanceof Promise ? value.then(goOn) : goOn(value)
 }
 
 function eventOf(record: RecordView): { key: string; userId?: string } {

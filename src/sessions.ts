@@ -4,7 +4,7 @@ import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { cookieWriter } from './core/cookie.ts'
 import { isCrossSite } from './core/cross-site.ts'
 import { Fields } from './core/fields.ts'
-import { jarReader, type PresentedJar } from './core/jar.ts'
+import { jarReader, type PresentedJar, TOKEN_HEADER } from './core/jar.ts'
 import { deriveKeys } from './core/keys.ts'
 import { endOf } from './core/lifetime.ts'
 import type { MountableSessions } from './core/mount.ts'
@@ -36,6 +36,7 @@ import type {
 
 /** How long after a session ended a request with the old jar is taken for one that crossed the ending on its way. */
 const CROSSING_MS = 60_000
+const VARY = { cookie: 'Cookie', header: TOKEN_HEADER, both: `Cookie, ${TOKEN_HEADER}` } as const
 const TOUCH_WARNING_EVERY_MS = 60_000
 
 /**
@@ -88,6 +89,7 @@ class SessionsOf<D extends object> implements MountableSessions<D> {
       rules,
       checkForCommit,
       signals,
+      seen: { cookies: [], headers: [['vary', VARY[settings.carrier]]] },
       emit: this.#hub.emit,
       touchFailed: (error) => this.#touchFailed(error),
     }

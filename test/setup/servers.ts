@@ -272,8 +272,7 @@ function withLines(child: ChildProcess, base: RunningProcess, what: string): Run
         waiting.delete(look)
         settle()
       }
-      const fail = (why: string): void =>
-        done(() => reject(new Error(`${what}: ${why} a line ${String(matches)}\n${base.output()}`)))
+      const fail = (why: string): void => done(() => reject(new Error(`${what}: ${why} a line ${String(matches)}\n${base.output()}`)))
       const look = (): void => {
         while (unread.length > 0) {
           const line = unread.shift() as string

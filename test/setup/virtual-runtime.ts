@@ -236,9 +236,7 @@ export function createVirtualWorld(options: WorldOptions = {}): VirtualWorld {
 }
 
 /** One server in a world of its own: a `Runtime` with `advance` and `settle` on it. */
-export function createVirtualRuntime(
-  options: WorldOptions & VirtualRuntimeOptions = {},
-): VirtualRuntime & Omit<VirtualWorld, 'runtime'> {
+export function createVirtualRuntime(options: WorldOptions & VirtualRuntimeOptions = {}): VirtualRuntime & Omit<VirtualWorld, 'runtime'> {
   const world = createVirtualWorld(options)
   return { ...world, ...world.runtime(options) }
 }

@@ -20,7 +20,13 @@ const dots: fc.Arbitrary<Dot> = fc.record({ origin: fc.string({ maxLength: 16 })
 const tallies = fc.record({ sequence: fc.maxSafeNat(), total: fc.double({ noNaN: true, noDefaultInfinity: true }).map((n) => n + 0) })
 const cells: fc.Arbitrary<Cell> = fc.oneof(
   fc.record({ stamp: dots, value: fc.option(text(40), { nil: undefined }) }),
-  fc.record({ stamp: dots, value: text(10), adds: fc.uniqueArray(fc.tuple(fc.string({ maxLength: 16 }), tallies), { minLength: 1, maxLength: 4, selector: ([origin]) => origin }).map((entries) => new Map(entries)) }),
+  fc.record({
+    stamp: dots,
+    value: text(10),
+    adds: fc
+      .uniqueArray(fc.tuple(fc.string({ maxLength: 16 }), tallies), { minLength: 1, maxLength: 4, selector: ([origin]) => origin })
+      .map((entries) => new Map(entries)),
+  }),
 )
 const names = fc.oneof(text(20), fc.constantFrom('__proto__', 'constructor', 'toString', ''))
 const metas: fc.Arbitrary<RecordMeta> = fc.record({
@@ -61,7 +67,15 @@ describe('record codec', () => {
   })
 
   test('an endless lifetime is kept as a very long one', () => {
-    const meta = { userId: undefined, createdAt: 1, lastActiveAt: 1, idleMs: Infinity, touchEveryMs: 0.4, absoluteAt: Infinity, persistent: false }
+    const meta = {
+      userId: undefined,
+      createdAt: 1,
+      lastActiveAt: 1,
+      idleMs: Infinity,
+      touchEveryMs: 0.4,
+      absoluteAt: Infinity,
+      persistent: false,
+    }
     expect(roundTrip(meta, writeMeta, readMeta)).toMatchObject({ idleMs: Number.MAX_SAFE_INTEGER, touchEveryMs: 0 })
   })
 

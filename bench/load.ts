@@ -1,0 +1,42 @@
+/** Load by wrk, and the CPU time it cost as the kernel counts it. */
+import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { promisify } from 'node:util'
+
+const TICKS_PER_SECOND = 100
+const run = promisify(execFile)
+
+/** Seconds of user and system time that the process has used. */
+export function cpuSeconds(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? []
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
+}
+
+export interface Load {
+  readonly requests: number
+  readonly seconds: number
+  readonly failed: number
+}
+
+/** Bounded in time and connections; the script rotates the jars. */
+export async function load(url: string, script: string, seconds: number, connections: number): Promise<Load> {
+  const { stdout } = await run('wrk', ['-t1', `-c${connections}`, `-d${seconds}s`, '-s', script, url], { timeout: (seconds + 30) * 1000 })
+  const summary = /RESULT (\d+) (\d+) (\d+)/.exec(stdout)
+  if (summary === null) throw new Error(`wrk printed no result: ${stdout}`)
+  return { requests: Number(summary[1]), seconds: Number(summary[2]) / 1e6, failed: Number(summary[3]) }
+}
+
+/** A wrk script that sends each of these Cookie headers in turn. */
+export function rotatingJars(cookies: readonly string[]): string {
+  return `local jars = {${cookies.map((cookie) => JSON.stringify(cookie)).join(', ')}}
+local turn = 0
+request = function()
+  turn = turn % #jars + 1
+  return wrk.format("GET", nil, { ["Cookie"] = jars[turn] })
+end
+done = function(summary)
+  local errors = summary.errors
+  io.write(string.format("RESULT %d %d %d\\n", summary.requests, summary.duration, errors.connect + errors.read + errors.write + errors.status + errors.timeout))
+end
+`
+}

@@ -1,0 +1,154 @@
+/** Each way to keep a session, as an Express middleware and the two handlers that are measured. */
+import { createHash } from 'node:crypto'
+import type { Express, Request, RequestHandler, Response } from 'express'
+import { type BenchField, FIELDS, fieldValue } from './session-data.ts'
+
+export interface VariantOptions {
+  readonly redisUrl: string
+  readonly port: number
+  readonly peers: readonly string[]
+  readonly meshPort: number
+  readonly node: string
+}
+
+export interface Variant {
+  mount(app: Express): void
+  ready(): Promise<void>
+}
+
+const SECRET = 'a secret of the benchmark, long enough'
+type Fields = Record<string, BenchField>
+
+let turn = 0
+const fill = (data: Fields): void => FIELDS.forEach((name, index) => void (data[name] = fieldValue(index, 0)))
+const readTwo = (data: Fields, response: Response): void => void response.json([data.field0?.id, data.field1?.turn])
+function writeOne(data: Fields): void {
+  void data.field0?.id
+  data.field1 = fieldValue(1, ++turn)
+}
+
+function routes(app: Express, middleware: RequestHandler | undefined, dataOf: (request: Request) => Fields): void {
+  if (middleware !== undefined) app.use(middleware)
+  app.get('/seed', (request, response) => {
+    fill(dataOf(request))
+    response.json([0, 0])
+  })
+  app.get('/read', (request, response) => readTwo(dataOf(request), response))
+  app.get('/write', (request, response) => {
+    const data = dataOf(request)
+    writeOne(data)
+    response.json([0, 0])
+  })
+}
+
+/** The framework alone: the same answer from constant data. */
+function bare(): Variant {
+  const data: Fields = {}
+  fill(data)
+  return { mount: (app) => routes(app, undefined, () => data), ready: async () => undefined }
+}
+
+/** The least any session can cost: one hash, one Map lookup, parsing the two fields that the handler touches. */
+function floor(): Variant {
+  const records = new Map<string, Map<string, string>>()
+  const keyOf = (cookie: string): string => createHash('sha256').update(cookie).digest('base64url')
+  const one = (request: Request, response: Response, write: boolean): void => {
+    const record = records.get(keyOf(request.headers.cookie ?? ''))
+    const data: Fields = {}
+    for (const name of ['field0', 'field1']) data[name] = JSON.parse(record?.get(name) ?? '{}') as BenchField
+    if (write) {
+      writeOne(data)
+      record?.set('field1', JSON.stringify(data.field1))
+    }
+    readTwo(data, response)
+  }
+  return {
+    mount(app) {
+      app.get('/seed', (_request, response) => {
+        const cookie = `s=${String(Math.random())}`
+        records.set(keyOf(cookie), new Map(FIELDS.map((name, index) => [name, JSON.stringify(fieldValue(index, 0))])))
+        response.setHeader('set-cookie', cookie)
+        response.json([0, 0])
+      })
+      app.get('/read', (request, response) => one(request, response, false))
+      app.get('/write', (request, response) => one(request, response, true))
+    },
+    ready: async () => undefined,
+  }
+}
+
+const dist = (file: string): string => new URL(`../dist/${file}`, import.meta.url).href
+
+async function holdfast(name: string, options: VariantOptions): Promise<Variant> {
+  const root = (await import(dist('index.js'))) as typeof import('../src/index.ts')
+  const { expressSessions } = (await import(dist('adapters/express.js'))) as typeof import('../src/adapters/express.ts')
+  const { tcpTransport } = (await import(dist('transports/tcp.js'))) as typeof import('../src/transports/tcp.ts')
+  const { redisStore } = (await import(dist('stores/redis.js'))) as typeof import('../src/stores/redis.ts')
+  const transport = () => tcpTransport({ cluster: name, secrets: SECRET, port: options.meshPort, host: '127.0.0.1', peers: [...options.peers] })
+  const strategies: Record<string, () => Parameters<typeof root.createSessions>[0]['strategy']> = {
+    replication: () => root.replication({ transport: transport(), acks: 1 }),
+    affinity: () => root.affinity({ transport: transport(), backups: 1 }),
+    cookieBased: () => root.cookieBased({}),
+    dedicated: () => root.dedicated({ store: redisStore({ url: options.redisUrl }) }),
+  }
+  const strategy = strategies[name]
+  if (strategy === undefined) throw new Error(`no variant ${name}`)
+  const sessions = root.createSessions<Fields>({ secrets: SECRET, strategy: strategy(), node: options.node, cookie: { secure: false, name: 'session' } })
+  return { mount: (app) => routes(app, expressSessions(sessions), (request) => sessions.of(request).data), ready: () => sessions.ready() }
+}
+
+async function connectRedis(options: VariantOptions): Promise<Variant> {
+  const { default: session } = await import('express-session')
+  const { RedisStore } = await import('connect-redis')
+  const { createClient } = await import('redis')
+  const client = createClient({ url: options.redisUrl })
+  client.on('error', (error) => console.error(error))
+  const middleware = session({ store: new RedisStore({ client }), secret: SECRET, resave: false, saveUninitialized: false, cookie: { secure: false } })
+  return {
+    mount: (app) => routes(app, middleware, (request) => request.session as unknown as Fields),
+    ready: async () => void (await client.connect()),
+  }
+}
+
+async function ironSession(): Promise<Variant> {
+  const { getIronSession } = await import('iron-session')
+  const open = (request: Request, response: Response) => getIronSession<Record<string, BenchField>>(request, response, { cookieName: 'iron', password: SECRET, cookieOptions: { secure: false } }) as Promise<unknown> as Promise<Fields & { save(): Promise<void> }>
+  return {
+    mount(app) {
+      app.get('/seed', async (request, response) => {
+        const session = await open(request, response)
+        fill(session)
+        await session.save()
+        response.json([0, 0])
+      })
+      app.get('/read', async (request, response) => readTwo(await open(request, response), response))
+      app.get('/write', async (request, response) => {
+        const session = await open(request, response)
+        writeOne(session)
+        await session.save()
+        response.json([0, 0])
+      })
+    },
+    ready: async () => undefined,
+  }
+}
+
+/** Two servers where the strategy copies between servers: the CPU of both is counted. */
+export const VARIANTS: Readonly<Record<string, { servers: number; redis: boolean }>> = {
+  bare: { servers: 1, redis: false },
+  floor: { servers: 1, redis: false },
+  replication: { servers: 2, redis: false },
+  affinity: { servers: 2, redis: false },
+  cookieBased: { servers: 1, redis: false },
+  dedicated: { servers: 1, redis: true },
+  'express-session + connect-redis': { servers: 1, redis: true },
+  'iron-session': { servers: 1, redis: false },
+}
+
+export async function createVariant(name: string, options: VariantOptions): Promise<Variant> {
+  if (name === 'bare') return bare()
+  if (name === 'floor') return floor()
+  if (name === 'iron-session') return ironSession()
+  if (name === 'express-session + connect-redis') return connectRedis(options)
+  return holdfast(name, options)
+}

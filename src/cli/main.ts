@@ -1,0 +1,71 @@
+#!/usr/bin/env node
+/** The command line. One line on stderr for every error, with what to do next; `--debug` adds the stack. */
+import { readFileSync } from 'node:fs'
+import { type CAC, cac } from '../vendor/cac.ts'
+import { LAB_FLAGS } from './lab-options.ts'
+import { exitCodeOf, usageError } from './usage-error.ts'
+
+type Flags = Readonly<Record<string, unknown>>
+interface CommandModule {
+  readonly run: (flags: Flags) => Promise<number>
+}
+
+/** Each command loads its own code only when it is asked for. */
+function program(): CAC {
+  const cli = cac('holdfast')
+  const lab = cli.command('lab', 'A live cluster on this machine: shop, gateway, control page')
+  for (const { name, value, help } of LAB_FLAGS) lab.option(value === undefined ? `--${name}` : `--${name} ${value}`, help)
+  const gateway = cli.command('gateway', 'The gateway alone, in front of your own servers')
+  gateway.option('--to <url>', 'A server to send requests to; may be given several times')
+  gateway.option('--policy <name>', 'round-robin (default), least-connections, ip-hash, consistent-hash or sticky')
+  gateway.option('--port <port>', 'Port to listen on (default 8080)')
+  cli.option('--debug', 'Adds the stack to errors')
+  cli.help()
+  cli.version(packageVersion())
+  return cli
+}
+
+const COMMANDS: Readonly<Record<string, () => Promise<CommandModule>>> = {
+  lab: async () => ({ run: (await import('./lab.ts')).labCommand }),
+  gateway: async () => ({ run: (await import('./gateway.ts')).gatewayCommand }),
+}
+
+function packageVersion(): string {
+  const file = new URL('../../package.json', import.meta.url)
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version
+}
+
+async function main(argv: string[]): Promise<number> {
+  const cli = program()
+  const { args, options } = usageError(() => cli.parse(argv, { run: false }))
+  if (options['help'] === true || options['version'] === true) return 0
+  const command = cli.matchedCommand
+  const load = command === undefined ? undefined : COMMANDS[command.name]
+  if (command === undefined || load === undefined) return usageError(() => noCommand(cli, args[0]))
+  usageError(() => {
+    command.checkUnknownOptions()
+    command.checkOptionValue()
+    if (args.length > 0) throw new Error(`"${command.name}" takes no argument ${args[0]}: see holdfast ${command.name} --help`)
+  })
+  const { run } = await load()
+  return run(options)
+}
+
+function noCommand(cli: CAC, name: string | undefined): number {
+  if (name !== undefined) throw new Error(`Unknown command ${name}: see holdfast --help`)
+  cli.outputHelp()
+  return 0
+}
+
+// A reader that left (`| head`) is no reason to fall over: what was started still has to be ended in order.
+process.stdout.on('error', () => undefined)
+try {
+  process.exitCode = await main(process.argv)
+} catch (error) {
+  const debug = process.argv.includes('--debug') || process.env['HOLDFAST_DEBUG'] === '1'
+  const text = error instanceof Error ? ((debug ? error.stack : undefined) ?? error.message) : String(error)
+  process.stderr.write(`holdfast: ${debug ? text : text.replaceAll(/\s*\n\s*/g, ' ')}\n`)
+  process.exitCode = exitCodeOf(error)
+}
+// Nothing may keep a command alive once it is done.
+process.exit()

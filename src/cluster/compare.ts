@@ -1,0 +1,95 @@
+import { covers, sameHeads } from '../core/floor.ts'
+import { SessionError } from '../errors.ts'
+import type { Change, RecordView } from '../seam.ts'
+import { type Core, DEADLINE_MS, goneError, unavailable } from './core.ts'
+import type { Entry } from './entries.ts'
+import type { CompareOutcome, MessageOf } from './messages.ts'
+import type { Writes } from './writes.ts'
+
+/**
+ * Atomic updates: compare-and-set at one server per session, its owner or its first holder. That server makes the write
+ * itself, so that an answer lost on the way leaves no half-known write at the asking one.
+ */
+export interface Comparing {
+  update(key: string, change: (record: RecordView) => Change): Promise<Entry>
+  serve(incarnation: string, message: MessageOf<'compare'>): void
+}
+
+const MOST_ATTEMPTS = 16
+const BACKOFF_MS = 5
+
+export function createComparing(core: Core, writes: Writes): Comparing {
+  const { context, entries, members, options, placement, requests } = core
+
+  /** Undefined: this server. */
+  function arbiterOf(entry: Entry): string | undefined {
+    if (options.policy.kind === 'owner') {
+      return core.owns(entry) || members.get(entry.owner) === undefined ? undefined : entry.owner
+    }
+    const first = placement.preference(entry.record.key).find((member) => member.state === 'ready')
+    return first === undefined || first === members.self ? undefined : first.incarnation
+  }
+
+  function current(key: string): Entry {
+    const entry = entries.get(key)
+    if (entry !== undefined) return entry
+    throw goneError(entries.tombstone(key)?.reason ?? 'unknown')
+  }
+
+  async function update(key: string, change: (record: RecordView) => Change): Promise<Entry> {
+    for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
+      const entry = current(key)
+      const arbiter = arbiterOf(entry)
+      if (arbiter === undefined) return await writes.write(entry, change(entry.record))
+      const { heads } = entry.record
+      const wanted = change(entry.record)
+      const outcome = await requests.compare(arbiter, 2 * DEADLINE_MS, (request) => ({
+        kind: 'compare',
+        request,
+        key,
+        heads,
+        change: wanted,
+      }))
+      if (outcome === 'applied') return current(key)
+      if (outcome === 'destroyed' || outcome === 'replaced') throw goneError(outcome)
+      if (outcome === 'silent' || outcome === 'failed') throw unavailable('The update was not confirmed; its outcome is unknown.')
+      await new Promise<void>((resolve) => void context.runtime.setTimer(attempt * BACKOFF_MS, resolve))
+    }
+    throw unavailable('Too many requests update this session at the same time.')
+  }
+
+  /** The asking server takes in the record before the outcome: both travel on one link. */
+  function answer(incarnation: string, request: number, outcome: CompareOutcome, entry?: Entry): void {
+    if (entry !== undefined) {
+      const claim = core.owns(entry) ? 'sender' : 'none'
+      core.post(incarnation, { kind: 'record', sequence: 0, request: 0, claim, record: entry.record })
+    }
+    core.post(incarnation, { kind: 'compared', request, outcome })
+  }
+
+  async function decide(incarnation: string, { change, heads, key }: MessageOf<'compare'>): Promise<[CompareOutcome, Entry?]> {
+    const known = entries.get(key)
+    if (known === undefined || !covers(known.record.coverage, heads)) await requests.fetch(incarnation, key, DEADLINE_MS).outcome
+    const entry = entries.get(key)
+    if (entry === undefined) {
+      const reason = entries.tombstone(key)?.reason
+      return [reason === 'replaced' ? 'replaced' : reason === undefined ? 'unknown' : 'destroyed']
+    }
+    if (!sameHeads(entry.record.heads, heads)) return ['conflict', entry]
+    return ['applied', await writes.write(entry, change)]
+  }
+
+  return {
+    update,
+    serve(incarnation, message) {
+      decide(incarnation, message).then(
+        ([outcome, entry]) => answer(incarnation, message.request, outcome, entry),
+        (error: unknown) => {
+          const replaced = SessionError.is(error) && error.code === 'SESSION_REPLACED'
+          const gone = SessionError.is(error) && error.code === 'SESSION_GONE'
+          answer(incarnation, message.request, replaced ? 'replaced' : gone ? 'destroyed' : 'failed')
+        },
+      )
+    },
+  }
+}

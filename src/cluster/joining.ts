@@ -1,0 +1,50 @@
+import { type Core, DEADLINE_MS } from './core.ts'
+import type { Member } from './members.ts'
+import type { Transfer } from './transfer.ts'
+
+/** Servers just linked tell their state at once; one that does not within this time is no source. */
+const STATE_MS = 1_000
+
+/**
+ * What a server does before it is ready: it gets deltas already, now it pulls what was there before. Without a ready
+ * server to pull from (a cold start) it is ready at once.
+ */
+export async function join(core: Core, transfer: Transfer): Promise<void> {
+  await statesKnown(core)
+  const sources = (): Member[] => core.members.others().filter((member) => member.state === 'ready' || member.state === 'draining')
+  const first = sources()
+  if (first.length === 0) return
+  if (core.options.policy.kind === 'owner') {
+    // Sessions stay where they are and are fetched on a miss; only what must be refused everywhere is needed.
+    await Promise.all(first.map((source) => transfer.pull(source.incarnation, 0, 0)))
+    return
+  }
+  if (core.options.policy.kind === 'first') {
+    await Promise.all(first.map((source) => transfer.pull(source.incarnation, 0, 1)))
+    return
+  }
+  await Promise.all(first.map((_, part) => pullPart(core, transfer, part, first.length, sources)))
+}
+
+/** One share of the slots, from one server after another until one has sent it whole. */
+async function pullPart(core: Core, transfer: Transfer, part: number, of: number, sources: () => Member[]): Promise<void> {
+  const tried = new Set<string>()
+  for (;;) {
+    const left = sources().filter((source) => !tried.has(source.incarnation))
+    const source = left[part % Math.max(1, left.length)]
+    if (source === undefined) {
+      if (tried.size > 0) core.context.logger.warn('holdfast: no server sent its share of the sessions; they are fetched when asked for.')
+      return
+    }
+    tried.add(source.incarnation)
+    if (await transfer.pull(source.incarnation, part, of)) return
+  }
+}
+
+async function statesKnown(core: Core): Promise<void> {
+  const { members, context } = core
+  const endsAt = context.runtime.monotonic() + Math.min(STATE_MS, DEADLINE_MS)
+  while (members.others().some((member) => member.state === undefined) && context.runtime.monotonic() < endsAt) {
+    await new Promise<void>((resolve) => void context.runtime.setTimer(5, resolve))
+  }
+}

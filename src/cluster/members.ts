@@ -1,0 +1,110 @@
+import type { Keys, Peer, Runtime } from '../seam.ts'
+import type { ServerState } from './messages.ts'
+
+export const LABEL_BYTES = 4
+
+/** A server that vanished may be cut off rather than dead: what it alone may hold stays undecided this long. */
+const LOST_MS = 2_000
+
+export interface Member {
+  readonly peer: Peer
+  readonly incarnation: string
+  /** 8 hex digits: names the server in hints, of use only to who has the secrets. */
+  readonly label: string
+  /** Seed of its rendezvous scores. */
+  readonly seed: number
+  /** Undefined until its first state message. */
+  state: ServerState | undefined
+  sessions: number
+}
+
+/** Who is in the cluster, as this server sees it: the servers it has a link to, and itself. */
+export interface Members {
+  readonly self: Member
+  /** Counts changes that placement depends on. */
+  version(): number
+  get(incarnation: string): Member | undefined
+  /** All linked servers, without this one. */
+  others(): readonly Member[]
+  /** Servers that may hold copies: all but those that leave. This one included. */
+  holders(): readonly Member[]
+  byLabel(label: string): Member | undefined
+  up(peer: Peer): Member
+  down(peer: Peer): void
+  setState(member: Member, state: ServerState, sessions: number): void
+  /** True while a server that did not say goodbye is missing for a short time only. */
+  recentlyLost(): boolean
+  label(node: string): string
+}
+
+export function createMembers(self: Peer, keys: Keys, runtime: Runtime): Members {
+  const byIncarnation = new Map<string, Member>()
+  /** Node name to the monotonic time until which its loss counts as recent. */
+  const lost = new Map<string, number>()
+  let version = 0
+  let others: readonly Member[] = []
+  let holders: readonly Member[] = []
+
+  const label = (node: string): string => keys.mac('hint', node).toString('hex', 0, LABEL_BYTES)
+  const memberOf = (peer: Peer): Member => ({
+    peer,
+    incarnation: peer.incarnation,
+    label: label(peer.node),
+    seed: hashText(peer.node),
+    state: undefined,
+    sessions: 0,
+  })
+  const own = memberOf(self)
+  own.state = 'joining'
+  const leaving = (member: Member): boolean => member.state === 'draining' || member.state === 'leaving'
+
+  function changed(): void {
+    version++
+    others = [...byIncarnation.values()]
+    holders = [own, ...others].filter((member) => !leaving(member))
+  }
+  changed()
+
+  return {
+    self: own,
+    version: () => version,
+    get: (incarnation) => byIncarnation.get(incarnation),
+    others: () => others,
+    holders: () => holders,
+    byLabel: (wanted) => (own.label === wanted ? own : others.find((member) => member.label === wanted)),
+    up(peer) {
+      const member = memberOf(peer)
+      byIncarnation.set(peer.incarnation, member)
+      lost.delete(peer.node)
+      changed()
+      return member
+    },
+    down(peer) {
+      const member = byIncarnation.get(peer.incarnation)
+      if (member === undefined) return
+      byIncarnation.delete(peer.incarnation)
+      const back = [...byIncarnation.values()].some((other) => other.peer.node === peer.node)
+      if (member.state !== 'leaving' && !back) lost.set(peer.node, runtime.monotonic() + LOST_MS)
+      changed()
+    },
+    setState(member, state, sessions) {
+      member.sessions = sessions
+      if (member.state === state) return
+      member.state = state
+      changed()
+    },
+    recentlyLost() {
+      const now = runtime.monotonic()
+      for (const [node, until] of lost) if (until <= now) lost.delete(node)
+      return lost.size > 0
+    },
+    label,
+  }
+}
+
+/** FNV-1a, 32 bits. */
+export function hashText(text: string): number {
+  let hash = 0x811c9dc5
+  for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193)
+  return hash >>> 0
+}

@@ -1,0 +1,205 @@
+import type { Change, Draft, MaybePromise } from '../seam.ts'
+import { type Core, goneError, tombstoneMessage, unavailable } from './core.ts'
+import type { Delivery } from './delivery.ts'
+import type { Entry } from './entries.ts'
+import { type Claim, encodeMessage, type TombstoneReason } from './messages.ts'
+import type { Member } from './members.ts'
+import type { Home } from './placement.ts'
+import { applyDelta, type Delta, deltaOf, mergeRecords, recordOf, touched } from './record.ts'
+
+/** A tombstone outlives every root of its session by this much: clocks differ, answers are late. */
+const TOMBSTONE_GRACE_MS = 600_000
+
+/** What this server changes, and how the others come to know it. */
+export interface Writes {
+  create(key: string, draft: Draft): MaybePromise<Entry>
+  /** Applied before it returns; a promise waits for the holders' acknowledgement. */
+  write(entry: Entry, change: Change): MaybePromise<Entry>
+  /** Ends the session everywhere; resolves once every linked server knows. */
+  end(key: string, reason: TombstoneReason, absoluteAt: number): MaybePromise<void>
+  /** Sends the whole copy to servers that may not have it. Undefined: nobody to send to. */
+  push(entry: Entry, to: readonly Member[], claim: Claim): Promise<void> | undefined
+  /** Membership or acknowledgements changed: tell when enough holders are there again. */
+  reviewHealth(): void
+}
+
+export function createWrites(core: Core, delivery: Delivery): Writes {
+  const { acks, context, entries, members, options, outbox, placement, self } = core
+  const owned = options.policy.kind === 'owner'
+  let degraded = false
+
+  const nextDot = (highest: number): { origin: string; counter: number } => ({
+    origin: self,
+    counter: 1 + Math.max(highest, entries.highestDropped),
+  })
+  const neededOf = (home: Home): number => options.acks + 1 - (home.self ? 1 : 0)
+
+  function degrade(why: string): void {
+    if (options.onDegraded === 'fail')
+      throw unavailable(`The write could not be confirmed by enough servers (${why}); its outcome is unknown.`)
+    if (degraded) return
+    degraded = true
+    context.emit('degraded', { detail: `Writes are confirmed by fewer servers than asked for: ${why}.` })
+  }
+
+  function recover(): void {
+    if (!degraded) return
+    degraded = false
+    context.emit('recovered', { detail: 'Writes are confirmed by as many servers as asked for again.' })
+  }
+
+  /** Refuses before anything is applied where the outcome would be known to be too weak. */
+  function admit(key: string): void {
+    const home = placement.home(key)
+    if (options.onDegraded === 'fail' && home.counting.length < neededOf(home)) {
+      throw unavailable('Too few servers of the cluster can be reached to keep the write; nothing was stored.')
+    }
+  }
+
+  /** A delta where the copy it builds on is known to be, the whole record elsewhere; each encoded once. */
+  function spread(entry: Entry, delta: Delta | undefined, claim: Claim, sequence: number, to: readonly Member[]): void {
+    let small: Buffer | undefined
+    let whole: Buffer | undefined
+    for (const member of to) {
+      const known = delta !== undefined && (options.policy.kind === 'all' || entry.placed?.others.includes(member) === true)
+      if (known) small ??= encodeMessage({ kind: 'delta', sequence, claim, delta: delta as Delta })
+      else whole ??= encodeMessage({ kind: 'record', sequence, request: 0, claim, record: entry.record })
+      outbox.post(member.incarnation, (known ? small : whole) as Buffer)
+    }
+  }
+
+  /** Waits until enough holders have it. Undefined: nobody to wait for. */
+  function confirm(entry: Entry, sequence: number, home: Home): Promise<void> | undefined {
+    const wanted = neededOf(home)
+    if (wanted <= 0) return undefined
+    if (home.counting.length < wanted) degrade('too few are running')
+    const needed = Math.min(wanted, home.counting.length)
+    if (needed === 0) return undefined
+    const { key } = entry.record
+    const more = (tried: ReadonlySet<string>): readonly string[] => {
+      const current = entries.get(key)
+      const fresh = placement.home(key).counting.filter((member) => !tried.has(member.incarnation))
+      if (current !== undefined) spread(current, undefined, 'none', sequence, fresh)
+      return current === undefined ? [] : fresh.map((member) => member.incarnation)
+    }
+    const servers = home.counting.map((member) => member.incarnation)
+    return acks.wait({ key, sequence, needed, servers, more }).then((outcome) => {
+      if (outcome !== 'acked') degrade(outcome === 'late' ? 'a server did not answer in time' : 'too few are running')
+      else if (needed === wanted) recover()
+    })
+  }
+
+  /** Servers that held the session for its former owner and are none of its holders now. */
+  function formerHolders(key: string, formerOwner: string): readonly Member[] {
+    if (options.policy.kind !== 'owner') return []
+    const backups = placement
+      .preference(key)
+      .filter((member) => member.incarnation !== formerOwner)
+      .slice(0, options.policy.backups)
+    const owner = members.get(formerOwner)
+    const now = placement.home(key).others
+    return [...(owner === undefined ? [] : [owner]), ...backups].filter((member) => member !== members.self && !now.includes(member))
+  }
+
+  function tellMoved(entry: Entry, to: readonly Member[]): void {
+    // Somebody else may have claimed it while the write was confirmed: then that server tells.
+    if (to.length === 0 || entry.claim === undefined || entry.owner !== self) return
+    const { coverage, key } = entry.record
+    const message = encodeMessage({ kind: 'moved', key, claim: entry.claim, coverage })
+    for (const member of to) outbox.post(member.incarnation, message)
+  }
+
+  function commit(entry: Entry, delta: Delta | undefined): MaybePromise<Entry> {
+    const { record } = entry
+    const home = placement.home(record.key)
+    const former = entry.owner
+    const claims = owned && home.self
+    if (claims) {
+      if (former !== self) entry.placed = undefined
+      entry.owner = self
+      entry.claim = record.heads.at(-1)
+    }
+    const sequence = neededOf(home) > 0 ? acks.sequence() : 0
+    spread(entry, delta, claims ? 'sender' : 'none', sequence, home.others)
+    entry.placed = home
+    const moved = claims && former !== '' && former !== self ? formerHolders(record.key, former) : []
+    const confirmed = confirm(entry, sequence, home)
+    if (confirmed === undefined) {
+      tellMoved(entry, moved)
+      return entry
+    }
+    return confirmed.then(() => {
+      tellMoved(entry, moved)
+      return entry
+    })
+  }
+
+  function touch(entry: Entry, touchAt: number): Entry {
+    const record = touched(entry.record, touchAt)
+    if (record === entry.record) return entry
+    const current = entries.put(record)
+    const message = encodeMessage({ kind: 'touch', key: record.key, touchAt })
+    for (const member of placement.home(record.key).others) outbox.post(member.incarnation, message)
+    return current
+  }
+
+  /** The entry in the table: the caller's copy may have been dropped, and fetched anew, since it was found. */
+  function attached(entry: Entry): Entry {
+    const { key } = entry.record
+    const current = entries.get(key)
+    if (current === entry) return entry
+    const ended = entries.tombstone(key)
+    if (ended !== undefined) throw goneError(ended.reason)
+    return entries.put(current === undefined ? entry.record : mergeRecords(current.record, entry.record))
+  }
+
+  /** Changes nothing but the times, and the session is where it should be. */
+  function isTouch(entry: Entry, change: Change): boolean {
+    if (change.set.size > 0 || change.add.size > 0 || change.lifetime !== undefined) return false
+    // The first touch at another server binds the session to it, as a write does: by a dot of its own.
+    return !owned || entry.owner === self || !placement.home(entry.record.key).self
+  }
+
+  return {
+    create(key, draft) {
+      const ended = entries.tombstone(key)
+      if (ended !== undefined) throw goneError(ended.reason)
+      admit(key)
+      return commit(entries.put(recordOf(key, draft, nextDot(0))), undefined)
+    },
+    write(entry, change) {
+      const current = attached(entry)
+      if (isTouch(current, change)) return touch(current, change.touchAt)
+      admit(current.record.key)
+      const delta = deltaOf(current.record, change, nextDot(current.record.highest))
+      return commit(entries.put(applyDelta(current.record, delta)), delta)
+    },
+    end(key, reason, absoluteAt) {
+      const until = absoluteAt + TOMBSTONE_GRACE_MS
+      const tombstone = { reason, endedAt: context.runtime.now(), until }
+      delivery.bury(key, tombstone)
+      const others = members.others()
+      if (others.length === 0) return undefined
+      const sequence = acks.sequence()
+      const message = encodeMessage(tombstoneMessage(core, key, entries.tombstone(key) ?? tombstone, { sequence }))
+      for (const { incarnation } of others) outbox.post(incarnation, message)
+      return acks.wait({ key, sequence, needed: Infinity, servers: others.map((member) => member.incarnation) }).then((outcome) => {
+        if (outcome === 'late') throw unavailable('The session was ended here, but not every server has confirmed it.')
+      })
+    },
+    push(entry, to, claim) {
+      if (to.length === 0) return undefined
+      const { key } = entry.record
+      const sequence = acks.sequence()
+      spread(entry, undefined, claim, sequence, to)
+      const servers = to.map((member) => member.incarnation)
+      return acks.wait({ key, sequence, needed: Infinity, servers }).then(
+        () => undefined,
+        () => undefined,
+      )
+    },
+    reviewHealth() {
+      if (degraded && members.holders().length >= options.acks + 1) recover()
+    },
+  }
+}

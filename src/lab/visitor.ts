@@ -1,0 +1,72 @@
+/** A visitor without a browser: keeps cookies and remembers what the shop told it. */
+import { ACKNOWLEDGED_HEADER, SEEN_HEADER, WITNESS_FIELD } from './witness.ts'
+
+const DEADLINE_MS = 10_000
+
+interface Answer {
+  readonly isNew: boolean
+  readonly key: string | null
+  readonly data: Readonly<Record<string, unknown>>
+}
+
+export interface Visitor {
+  login(user: string): Promise<void>
+  /** One visit: adds one to the visits counter, as a shop would. */
+  visit(): Promise<void>
+}
+
+export function createVisitor(baseUrl: string): Visitor {
+  const cookies = new Map<string, string>()
+  let key: string | null = null
+  let seen = 0
+  let acknowledged = 0
+
+  async function request(method: string, path: string, body: object): Promise<Answer | undefined> {
+    const headers: Record<string, string> = {
+      'content-type': 'application/json',
+      [SEEN_HEADER]: `${seen}`,
+      [ACKNOWLEDGED_HEADER]: `${acknowledged}`,
+    }
+    if (cookies.size > 0) headers['cookie'] = [...cookies].map(([name, value]) => `${name}=${value}`).join('; ')
+    const response = await fetch(`${baseUrl}${path}`, {
+      method,
+      headers,
+      body: JSON.stringify(body),
+      signal: AbortSignal.timeout(DEADLINE_MS),
+    })
+    for (const line of response.headers.getSetCookie()) keepCookie(cookies, line)
+    const text = await response.text()
+    return response.ok ? (JSON.parse(text) as Answer) : undefined
+  }
+
+  function learn(answer: Answer | undefined, added: number, keyMayChange: boolean): void {
+    if (answer === undefined) return
+    const visits = Number(answer.data[WITNESS_FIELD] ?? 0)
+    // Forgotten: what was seen before belongs to another session.
+    if (answer.isNew || (answer.key !== key && !keyMayChange)) seen = acknowledged = visits
+    else {
+      seen = Math.max(seen, visits)
+      acknowledged = Math.max(visits, acknowledged + added)
+    }
+    key = answer.key
+  }
+
+  return {
+    login: async (user) => learn(await request('POST', '/login', { user }), 0, true),
+    visit: async () => learn(await request('POST', '/session/add', { [WITNESS_FIELD]: 1 }), 1, false),
+  }
+}
+
+/** Name and value are all a loopback visitor needs; an end in the past removes the cookie (RFC 6265, section 5.2). */
+function keepCookie(cookies: Map<string, string>, line: string): void {
+  const [pair = '', ...attributes] = line.split(';')
+  const equals = pair.indexOf('=')
+  const name = pair.slice(0, equals).trim()
+  const gone = attributes.some((attribute) => {
+    const [kind = '', value = ''] = attribute.split('=').map((part) => part.trim())
+    if (kind.toLowerCase() === 'max-age') return Number(value) <= 0
+    return kind.toLowerCase() === 'expires' && Date.parse(value) <= Date.now()
+  })
+  if (gone) cookies.delete(name)
+  else cookies.set(name, pair.slice(equals + 1).trim())
+}

@@ -1,0 +1,309 @@
+import { createHash } from 'node:crypto'
+import { goneError, type TableOptions, unavailable } from '../cluster/core.ts'
+import type { Entry, Tombstone } from '../cluster/entries.ts'
+import { decodeFloorNote, encodeFloorNote, type FloorNote, joinFloorNotes, NO_NOTE } from '../cluster/floor-note.ts'
+import { type ClusterRecord, endOf } from '../cluster/record.ts'
+import { createTable, type Table } from '../cluster/table.ts'
+import { covers, type Heads } from '../core/floor.ts'
+import { newNoteName, peekNote, verifyNote, writeNote } from '../core/note.ts'
+import { SessionError } from '../errors.ts'
+import type {
+  Change,
+  Draft,
+  Jar,
+  JarDelta,
+  MaybePromise,
+  Note,
+  Opened,
+  Opening,
+  RecordView,
+  RunningStrategy,
+  SessionId,
+  StrategyContext,
+  Written,
+} from '../seam.ts'
+import type { SessionSummary } from '../types.ts'
+
+export interface ClusteredOptions extends TableOptions {
+  readonly name: 'replication' | 'affinity'
+  /** Undefined: fail when a user is bound, serve otherwise. */
+  readonly onRegression: 'serve' | 'fail' | undefined
+  readonly notProtected: readonly string[]
+}
+
+/** One request's hold on a session of the table. */
+class ClusterOpened implements Opened {
+  readonly record: ClusterRecord
+  readonly id: SessionId
+  /** As the browser holds them after the last answer. */
+  readonly notes: readonly Note[]
+  /** What they say, joined. */
+  readonly known: FloorNote
+  /** The record does not cover what the notes name: they have to be replaced. */
+  readonly isRegressed: boolean
+
+  constructor(record: ClusterRecord, id: SessionId, notes: readonly Note[], known: FloorNote, isRegressed: boolean) {
+    this.record = record
+    this.id = id
+    this.notes = notes
+    this.known = known
+    this.isRegressed = isRegressed
+  }
+}
+
+const GONE_UNKNOWN: Opening = { outcome: 'gone', reason: 'unknown' }
+const GONE_EXPIRED: Opening = { outcome: 'gone', reason: 'expired' }
+const NOTE_MAX = 64
+const ANY_NOTE = (): boolean => true
+
+/** What `replication` and `affinity` share: floors in notes, the table below, the outcomes of opening. */
+export function runClustered(options: ClusteredOptions, context: StrategyContext): RunningStrategy {
+  const { keys, runtime } = context
+  const table: Table = createTable(options, context)
+  const tag = domainTag(options)
+  const routes = options.policy.kind === 'owner'
+
+  // ------------------------------------------------------------------ notes
+
+  function read(note: Note, entry: Entry | undefined): FloorNote | undefined {
+    const known = entry?.note
+    if (known !== undefined && known.value === note.value && known.name === note.name) return known.content
+    const payload = peekNote(note)
+    const content = payload === undefined ? undefined : decodeFloorNote(tag, payload)
+    if (content !== undefined && entry !== undefined) entry.note = { name: note.name, value: note.value, content }
+    return content
+  }
+
+  function readAll(notes: readonly Note[], entry: Entry | undefined, accept: (note: Note) => boolean): FloorNote {
+    let joined: FloorNote | undefined
+    for (const note of notes.length > NOTE_MAX ? notes.slice(0, NOTE_MAX) : notes) {
+      const content = read(note, entry)
+      if (content === undefined || !accept(note)) continue
+      joined = joined === undefined ? content : joinFloorNotes(joined, content)
+    }
+    return joined ?? NO_NOTE
+  }
+
+  /** Notes this answer replaces: ours, and forgeries; those of others or of unknown keys stay. */
+  function replacedNotes(opened: ClusterOpened, entry: Entry | undefined): string[] {
+    const names: string[] = []
+    for (const note of opened.notes) {
+      const ours = peekNote(note) === undefined ? verifyNote(keys, opened.id.id, note) === 'forged' : read(note, entry) !== undefined
+      if (ours) names.push(note.name)
+    }
+    return names
+  }
+
+  function makeNote(entry: Entry, id: SessionId): { note: Note; content: FloorNote } {
+    const { record } = entry
+    const content = { floor: record.heads, idleEndAt: endOf(record), hint: table.hint(entry) }
+    const note = writeNote(keys, id.id, newNoteName(runtime), encodeFloorNote(tag, content))
+    entry.note = { ...note, content }
+    return { note, content }
+  }
+
+  function jarDelta(note: Note, hint: readonly string[], before: readonly string[], replaced: readonly string[]): JarDelta {
+    const delta = { set: [note], delete: replaced }
+    return routes && hint.join('.') !== before.join('.') ? { ...delta, route: hint.join('.') } : delta
+  }
+
+  function written(entry: Entry, id: SessionId, before: ClusterOpened | undefined): Written {
+    const { content, note } = makeNote(entry, id)
+    const replaced = before === undefined ? [] : replacedNotes(before, entry)
+    const opened = new ClusterOpened(entry.record, id, [note], content, false)
+    return { opened, jar: jarDelta(note, content.hint, before?.known.hint ?? [], replaced) }
+  }
+
+  // ------------------------------------------------------------------ opening
+
+  function found(entry: Entry, jar: Jar, known: FloorNote, isRegressed = false): ClusterOpened {
+    return new ClusterOpened(entry.record, jar, jar.notes, known, isRegressed)
+  }
+
+  function open(jar: Jar): MaybePromise<Opening> {
+    const entry = table.find(jar.key)
+    if (entry !== undefined && endOf(entry.record) > runtime.now()) {
+      // A floor that the copy covers changes nothing: its MACs need no check.
+      const known = jar.notes.length === 0 ? NO_NOTE : readAll(jar.notes, entry, ANY_NOTE)
+      if (covers(entry.record.coverage, known.floor)) return { outcome: 'found', opened: found(entry, jar, known) }
+    }
+    const ended = table.ended(jar.key)
+    if (ended !== undefined) return goneOpening(ended)
+    return openSlowly(jar)
+  }
+
+  async function openSlowly(jar: Jar): Promise<Opening> {
+    const now = runtime.now()
+    if (jar.absoluteAt <= now) return GONE_EXPIRED
+    const known = readAll(jar.notes, undefined, (note) => verifyNote(keys, jar.id, note) === 'valid')
+    const entry = table.find(jar.key)
+    const isCovered = entry !== undefined && covers(entry.record.coverage, known.floor)
+    const looksExpired = isCovered && endOf(entry.record) <= now
+    if (isCovered && !looksExpired) return { outcome: 'found', opened: found(entry, jar, known) }
+    if (looksExpired && (entry.record.meta.absoluteAt <= now || !table.hasOthers())) return GONE_EXPIRED
+    const result = await table.search({ key: jar.key, floor: known.floor, hint: known.hint, askAll: looksExpired })
+    if (result.outcome === 'ended') return goneOpening(result.tombstone)
+    if (result.outcome === 'missing') return missing(jar, known, result.entry)
+    if (endOf(result.entry.record) <= runtime.now()) return GONE_EXPIRED
+    return { outcome: 'found', opened: found(result.entry, jar, known) }
+  }
+
+  /** Every server answered, and none has what the jar names. */
+  function missing(jar: Jar, known: FloorNote, entry: Entry | undefined): Opening {
+    const now = runtime.now()
+    if (known.floor.length === 0) return GONE_UNKNOWN
+    const endsAt = entry === undefined ? known.idleEndAt : Math.max(known.idleEndAt, endOf(entry.record))
+    if (endsAt <= now) return GONE_EXPIRED
+    const policy = options.onRegression ?? 'byUser'
+    return entry === undefined ? { outcome: 'regressed', policy } : { outcome: 'regressed', opened: found(entry, jar, known, true), policy }
+  }
+
+  // ------------------------------------------------------------------ writing
+
+  /** The entry to write to. The copy may have been dropped since the request opened it: moved, or swept. */
+  function current(opened: ClusterOpened): MaybePromise<Entry> {
+    const { key } = opened.id
+    const entry = table.find(key)
+    if (entry !== undefined) return entry
+    const ended = table.ended(key)
+    if (ended !== undefined) throw goneError(ended.reason)
+    return table.search({ key, floor: opened.record.heads, hint: opened.known.hint }).then((result) => {
+      if (result.outcome === 'covered') return result.entry
+      if (result.outcome === 'ended') throw goneError(result.tombstone.reason)
+      if (result.entry === undefined) throw goneError('unknown')
+      throw unavailable('The newest copy of the session cannot be found; nothing was stored.')
+    })
+  }
+
+  function withEntry<T>(opened: Opened, run: (entry: Entry, opened: ClusterOpened) => MaybePromise<T>): MaybePromise<T> {
+    try {
+      const entry = current(opened as ClusterOpened)
+      return entry instanceof Promise ? entry.then((late) => run(late, opened as ClusterOpened)) : run(entry, opened as ClusterOpened)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  const after = <A, B>(value: MaybePromise<A>, run: (value: A) => B): MaybePromise<B> =>
+    value instanceof Promise ? value.then((late) => run(late)) : run(value)
+
+  function create(id: SessionId, draft: Draft): MaybePromise<Written> {
+    try {
+      return after(table.create(id.key, draft), (entry) => written(entry, id, undefined))
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  function replace(opened: Opened | undefined, id: SessionId, draft: Draft): MaybePromise<Written> {
+    if (opened === undefined) return create(id, draft)
+    return withEntry(opened, async (old, before) => {
+      const created = table.create(id.key, draft)
+      const ended = table.end(old.record.key, 'replaced', old.record.meta.absoluteAt)
+      const [entry] = await Promise.all([created, ended])
+      return written(entry, id, before)
+    })
+  }
+
+  // ------------------------------------------------------------------ after reading
+
+  function knowsHeads(floor: Heads, record: ClusterRecord): boolean {
+    return record.heads.every((head) => floor.some((dot) => dot.origin === head.origin && dot.counter >= head.counter))
+  }
+
+  function settle(any: Opened, decoded: boolean): JarDelta | undefined {
+    const opened = any as ClusterOpened
+    const { known, notes, record } = opened
+    const join = notes.length > 1 && replacedNotes(opened, undefined).length > 1
+    const raise = opened.isRegressed || (decoded && !knowsHeads(known.floor, record))
+    const entry = routes || join || raise ? table.find(record.key) : undefined
+    const rebound = routes && entry?.owner === table.incarnation && known.hint.length > 0 && known.hint[0] !== table.label
+    if (!join && !raise && !rebound) return undefined
+    // The heads this request was served from dominate every note it came with.
+    const content = { floor: record.heads, idleEndAt: endOf(record), hint: entry === undefined ? known.hint : table.hint(entry) }
+    const note = writeNote(keys, opened.id.id, newNoteName(runtime), encodeFloorNote(tag, content))
+    return jarDelta(note, content.hint, known.hint, replacedNotes(opened, entry))
+  }
+
+  // ------------------------------------------------------------------ beyond one request
+
+  async function lookUp(key: string): Promise<ClusterRecord | undefined> {
+    const entry = table.find(key)
+    const isLive = (record: ClusterRecord): boolean => endOf(record) > runtime.now()
+    if (entry !== undefined && isLive(entry.record)) return entry.record
+    if (table.ended(key) !== undefined || !table.hasOthers()) return undefined
+    const result = await table.search({ key, floor: [], hint: [], askAll: entry !== undefined })
+    return result.outcome === 'covered' && isLive(result.entry.record) ? result.entry.record : undefined
+  }
+
+  async function revoke(key: string, filter: { userId?: string }): Promise<boolean> {
+    const record = await lookUp(key)
+    if (record === undefined || (filter.userId !== undefined && filter.userId !== record.meta.userId)) return false
+    await table.end(key, 'revoked', record.meta.absoluteAt)
+    return true
+  }
+
+  return {
+    open,
+    create,
+    write: (opened, change: Change) =>
+      withEntry(opened, (entry, before) => after(table.write(entry, change), (done) => written(done, before.id, before))),
+    replace,
+    destroy: (any) => {
+      const opened = any as ClusterOpened
+      const replaced = replacedNotes(opened, undefined)
+      return after(table.end(opened.id.key, 'destroyed', opened.record.meta.absoluteAt), () => ({ set: [], delete: replaced }))
+    },
+    settle,
+    update: (opened, change: (record: RecordView) => Change) =>
+      withEntry(opened, async (_, before) => written(await table.update(before.id.key, change), before.id, before)),
+    reload: (any) => {
+      const { id, notes } = any as ClusterOpened
+      return open({ id: id.id, key: id.key, absoluteAt: id.absoluteAt, notes, headerBytes: 0 })
+    },
+    get: lookUp,
+    async *list({ userId }): AsyncGenerator<SessionSummary> {
+      yield* (await table.list(userId)).values()
+    },
+    revoke,
+    async revokeUser(userId, { except }) {
+      const sessions = [...(await table.list(userId)).values()].filter((summary) => summary.key !== except)
+      await Promise.all(sessions.map(async ({ key }) => table.end(key, 'revoked', await absoluteEnd(key))))
+      return sessions.length
+    },
+    status: () => ({ ...table.status(), notProtected: [...options.notProtected] }),
+    ready: () => table.ready(),
+    drain: () => table.drain(),
+    close: () => table.close(),
+  }
+
+  /** Known here, or after a fetch. */
+  async function absoluteEnd(key: string): Promise<number> {
+    const record = table.find(key)?.record ?? (await lookUp(key))
+    return record?.meta.absoluteAt ?? runtime.now()
+  }
+}
+
+function goneOpening({ endedAt, reason }: Tombstone): Opening {
+  return { outcome: 'gone', reason: reason === 'replaced' ? 'replaced' : 'destroyed', endedAt }
+}
+
+/** Notes of another strategy or cluster name dots that mean nothing here. */
+function domainTag(options: ClusteredOptions): Buffer {
+  const cluster = (options.transport as { readonly cluster?: string }).cluster ?? ''
+  return createHash('sha256').update(`${options.name}|${cluster}`).digest().subarray(0, 2)
+}
+
+export function refuseOptions(problems: readonly string[]): void {
+  if (problems.length > 0) throw new SessionError('CONFIG_INVALID', problems.join(' '))
+}
+
+/** A session travels in one frame of at most 1 MiB, its bookkeeping included. */
+const MOST_SESSION_BYTES = 512 * 1024
+
+export function sessionBytesProblem(sessionBytes: number): string[] {
+  if (sessionBytes <= MOST_SESSION_BYTES) return []
+  return [
+    `\`limits.sessionBytes\` may be at most ${MOST_SESSION_BYTES} where servers share sessions in memory: keep larger data in a store.`,
+  ]
+}

@@ -1,0 +1,2 @@
+/** Bundled into the package by the build: what the command line prints to people. */
+export { box, cancel, intro, isCancel, log, note, outro, spinner, taskLog } from '@clack/prompts'

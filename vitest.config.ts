@@ -1,0 +1,36 @@
+import { defineConfig } from 'vitest/config'
+
+interface Suite {
+  readonly name: string
+  readonly folders: readonly string[]
+  /** Suites run one after the other in this order: real processes and browsers must not fight the others for the processor. */
+  readonly order: number
+  readonly workers: number
+  readonly testTimeout: number
+}
+
+const SUITES: readonly Suite[] = [
+  { name: 'unit', folders: ['unit', 'contract', 'setup'], order: 0, workers: 2, testTimeout: 30_000 },
+  { name: 'package', folders: ['package'], order: 1, workers: 1, testTimeout: 120_000 },
+  { name: 'services', folders: ['services'], order: 2, workers: 1, testTimeout: 60_000 },
+  { name: 'cluster', folders: ['cluster'], order: 3, workers: 1, testTimeout: 120_000 },
+  { name: 'browser', folders: ['browser'], order: 4, workers: 1, testTimeout: 120_000 },
+]
+
+export default defineConfig({
+  test: {
+    projects: SUITES.map(({ name, folders, order, workers, testTimeout }) => ({
+      test: {
+        name,
+        include: folders.map((folder) => `test/${folder}/**/*.test.ts`),
+        environment: 'node',
+        pool: 'forks',
+        maxWorkers: workers,
+        sequence: { groupOrder: order },
+        testTimeout,
+        hookTimeout: 120_000,
+        teardownTimeout: 20_000,
+      },
+    })),
+  },
+})
