@@ -40,7 +40,9 @@ const folder = mkdtempSync(join(tmpdir(), 'holdfast-bench-'))
 
 function installPeers(): void {
   const stamp = join(here, 'node_modules', '.stamp')
-  const wanted = createHash('sha256').update(readFileSync(join(here, 'package-lock.json'))).digest('hex')
+  const wanted = createHash('sha256')
+    .update(readFileSync(join(here, 'package-lock.json')))
+    .digest('hex')
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return
   console.log('Installing the peers to measure beside…')
   execFileSync('npm', ['ci', '--include=dev', '--no-fund', '--no-audit'], { cwd: here, stdio: ['ignore', 'ignore', 'inherit'] })
@@ -120,7 +122,8 @@ try {
       }
     }
   }
-  const figure = (name: string, kind: string, pick: 'cpuMicros' | 'perSecond'): number => median((samples.get(`${name} ${kind}`) ?? []).map((sample) => sample[pick]))
+  const figure = (name: string, kind: string, pick: 'cpuMicros' | 'perSecond'): number =>
+    median((samples.get(`${name} ${kind}`) ?? []).map((sample) => sample[pick]))
   const measured: Measured[] = names.map((name) => ({
     name,
     read: { cpuMicros: figure(name, 'read', 'cpuMicros'), perSecond: figure(name, 'read', 'perSecond') },

@@ -10,8 +10,8 @@ app.disable('x-powered-by')
 app.set('etag', false)
 const variant = await createVariant(name, JSON.parse(options) as VariantOptions)
 variant.mount(app)
-const listener = app.listen(0, '127.0.0.1', async (error?: Error) => {
+await variant.ready()
+const listener = app.listen(0, '127.0.0.1', (error?: Error) => {
   if (error !== undefined) throw error
-  await variant.ready()
   process.send?.({ port: (listener.address() as AddressInfo).port })
 })

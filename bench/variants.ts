@@ -84,7 +84,8 @@ async function holdfast(name: string, options: VariantOptions): Promise<Variant>
   const { expressSessions } = (await import(dist('adapters/express.js'))) as typeof import('../src/adapters/express.ts')
   const { tcpTransport } = (await import(dist('transports/tcp.js'))) as typeof import('../src/transports/tcp.ts')
   const { redisStore } = (await import(dist('stores/redis.js'))) as typeof import('../src/stores/redis.ts')
-  const transport = () => tcpTransport({ cluster: name, secrets: SECRET, port: options.meshPort, host: '127.0.0.1', peers: [...options.peers] })
+  const transport = () =>
+    tcpTransport({ cluster: name, secrets: SECRET, port: options.meshPort, host: '127.0.0.1', peers: [...options.peers] })
   const strategies: Record<string, () => Parameters<typeof root.createSessions>[0]['strategy']> = {
     replication: () => root.replication({ transport: transport(), acks: 1 }),
     affinity: () => root.affinity({ transport: transport(), backups: 1 }),
@@ -93,7 +94,12 @@ async function holdfast(name: string, options: VariantOptions): Promise<Variant>
   }
   const strategy = strategies[name]
   if (strategy === undefined) throw new Error(`no variant ${name}`)
-  const sessions = root.createSessions<Fields>({ secrets: SECRET, strategy: strategy(), node: options.node, cookie: { secure: false, name: 'session' } })
+  const sessions = root.createSessions<Fields>({
+    secrets: SECRET,
+    strategy: strategy(),
+    node: options.node,
+    cookie: { secure: false, name: 'session' },
+  })
   return { mount: (app) => routes(app, expressSessions(sessions), (request) => sessions.of(request).data), ready: () => sessions.ready() }
 }
 
@@ -103,7 +109,13 @@ async function connectRedis(options: VariantOptions): Promise<Variant> {
   const { createClient } = await import('redis')
   const client = createClient({ url: options.redisUrl })
   client.on('error', (error) => console.error(error))
-  const middleware = session({ store: new RedisStore({ client }), secret: SECRET, resave: false, saveUninitialized: false, cookie: { secure: false } })
+  const middleware = session({
+    store: new RedisStore({ client }),
+    secret: SECRET,
+    resave: false,
+    saveUninitialized: false,
+    cookie: { secure: false },
+  })
   return {
     mount: (app) => routes(app, middleware, (request) => request.session as unknown as Fields),
     ready: async () => void (await client.connect()),
@@ -112,7 +124,12 @@ async function connectRedis(options: VariantOptions): Promise<Variant> {
 
 async function ironSession(): Promise<Variant> {
   const { getIronSession } = await import('iron-session')
-  const open = (request: Request, response: Response) => getIronSession<Record<string, BenchField>>(request, response, { cookieName: 'iron', password: SECRET, cookieOptions: { secure: false } }) as Promise<unknown> as Promise<Fields & { save(): Promise<void> }>
+  const open = (request: Request, response: Response) =>
+    getIronSession<Record<string, BenchField>>(request, response, {
+      cookieName: 'iron',
+      password: SECRET,
+      cookieOptions: { secure: false },
+    }) as Promise<unknown> as Promise<Fields & { save(): Promise<void> }>
   return {
     mount(app) {
       app.get('/seed', async (request, response) => {

@@ -6,7 +6,7 @@ import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { bundleVendors, keepPublicDeclarations } from './lib/bundle.ts'
+import { bundleExports, bundleVendors, keepPublicDeclarations } from './lib/bundle.ts'
 import { pagePackages, thirdPartyNotice } from './lib/licences.ts'
 import { removeOldBuilds } from './lib/snapshots.mjs'
 
@@ -45,6 +45,7 @@ async function make(into: string): Promise<void> {
   const dist = join(into, 'dist')
   runTool('compiled', ['node_modules/typescript/bin/tsc', '-p', '.', '--outDir', dist])
   const bundled = await bundleVendors(dist)
+  await bundleExports(dist)
   keepPublicDeclarations(dist)
   if (existsSync('ui/vite.config.ts')) {
     const pages = resolve(dist, 'ui')

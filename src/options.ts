@@ -55,7 +55,9 @@ const optionsSchema = v.strictObject({
   logger: v.optional(record),
   onEvent: v.optional(callable),
   initial: v.optional(callable),
-  schema: v.optional(v.custom<object>((value) => value !== null && typeof value === 'object' && '~standard' in value, 'Give a Standard Schema.')),
+  schema: v.optional(
+    v.custom<object>((value) => value !== null && typeof value === 'object' && '~standard' in value, 'Give a Standard Schema.'),
+  ),
 })
 
 export interface Settings {
@@ -82,7 +84,10 @@ export function settingsOf(options: BaseOptions<any>, environment: NodeJS.Proces
   problems.push(...cookieProblems(cookie))
   problems.push(...missingCapabilities(options))
   if (problems.length > 0) {
-    throw new SessionError('CONFIG_INVALID', `createSessions: ${problems.length > 1 ? `${problems.length} problems. ` : ''}${problems.join(' ')}`)
+    throw new SessionError(
+      'CONFIG_INVALID',
+      `createSessions: ${problems.length > 1 ? `${problems.length} problems. ` : ''}${problems.join(' ')}`,
+    )
   }
   return {
     secrets,
@@ -126,7 +131,9 @@ function secretsOf(given: BaseOptions<unknown>['secrets'], problems: string[]): 
   const list: unknown[] = Array.isArray(given) ? given : [given]
   const secrets = list.filter((secret): secret is string => typeof secret === 'string' && secret.length > 0)
   if (secrets.length === 0) {
-    problems.push(`secrets: none given. Set SESSION_SECRET to at least ${SECRET_BYTES_MIN} random bytes, for example: openssl rand -base64 32.`)
+    problems.push(
+      `secrets: none given. Set SESSION_SECRET to at least ${SECRET_BYTES_MIN} random bytes, for example: openssl rand -base64 32.`,
+    )
   } else if (secrets.some((secret) => Buffer.byteLength(secret) < SECRET_BYTES_MIN)) {
     problems.push(`secrets: each needs at least ${SECRET_BYTES_MIN} bytes, for example: openssl rand -base64 32.`)
   }
@@ -138,5 +145,7 @@ function missingCapabilities(options: BaseOptions<unknown>): string[] {
   const able = options?.strategy?.capabilities
   return wanted
     .filter((capability) => able !== undefined && !able.has(capability))
-    .map((capability) => `requires: the strategy ${options.strategy.name} cannot ${capability}; choose another strategy or do not require it.`)
+    .map(
+      (capability) => `requires: the strategy ${options.strategy.name} cannot ${capability}; choose another strategy or do not require it.`,
+    )
 }

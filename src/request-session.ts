@@ -167,7 +167,8 @@ export class RequestSession<D> implements OpenSession<D> {
       const opened = this.#opened
       if (opened === undefined) return this.fields.reset(undefined)
       const opening = await this.engine.strategy.reload(opened)
-      if (opening.outcome !== 'found') throw endedError(opening.outcome === 'gone' && opening.reason === 'replaced' ? 'SESSION_REPLACED' : 'SESSION_GONE')
+      if (opening.outcome !== 'found')
+        throw endedError(opening.outcome === 'gone' && opening.reason === 'replaced' ? 'SESSION_REPLACED' : 'SESSION_GONE')
       this.#opened = opening.opened
       this.fields.reset(opening.opened.record)
     })
@@ -332,7 +333,11 @@ export class RequestSession<D> implements OpenSession<D> {
     return withLifetime(this.meta, this.engine.runtime.now(), lifetime, persistent)
   }
 
-  #freshMeta(userId: string | undefined, lifetime = this.engine.settings.lifetime, persistent = this.engine.settings.cookie.persistent): RecordMeta {
+  #freshMeta(
+    userId: string | undefined,
+    lifetime = this.engine.settings.lifetime,
+    persistent = this.engine.settings.cookie.persistent,
+  ): RecordMeta {
     return beginMeta(this.engine.runtime.now(), userId, lifetime, persistent)
   }
 

@@ -32,7 +32,8 @@ export function fieldRules(options: BaseOptions<any>, settings: Settings, emit: 
       ? undefined
       : (all: Record<string, unknown>): void => {
           const { issues } = validate(schema, all)
-          if (issues !== undefined) throw new SessionError('FIELD_INVALID', `session.data does not pass the schema, nothing was stored: ${describeIssues(issues)}.`)
+          if (issues !== undefined)
+            throw new SessionError('FIELD_INVALID', `session.data does not pass the schema, nothing was stored: ${describeIssues(issues)}.`)
         }
   return { rules, checkForCommit }
 }
@@ -46,7 +47,11 @@ function validate(schema: StandardSchemaV1<unknown, object>, all: Record<string,
 /** The record stays as it is for inspection, and nobody is logged out. */
 function invalidRecord(emit: EventHub['emit'], key: string, why: string, cause: unknown): SessionError {
   emit('invalid', { key, detail: why })
-  return new SessionError('STORE_RECORD_INVALID', `The stored session ${key} cannot be used: ${why}. It was kept; repair it with onInvalid.`, { cause })
+  return new SessionError(
+    'STORE_RECORD_INVALID',
+    `The stored session ${key} cannot be used: ${why}. It was kept; repair it with onInvalid.`,
+    { cause },
+  )
 }
 
 /** Paths and rules only: an issue's message may quote the value. */

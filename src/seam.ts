@@ -270,6 +270,8 @@ export interface TransportHandlers {
 /** Moves frames between the servers of one cluster; knows nothing of sessions. At most 1 MiB a frame. */
 export interface Transport {
   readonly name: string
+  /** The cluster it joins, where it has a name: a floor of another cluster is ignored. */
+  readonly cluster?: string
   /** Resolves once this server listens and a first attempt to reach each known peer has ended. */
   start(handlers: TransportHandlers): Promise<void>
   peers(): readonly Peer[]

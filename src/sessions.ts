@@ -43,7 +43,9 @@ const TOUCH_WARNING_EVERY_MS = 60_000
  * Sessions over the given strategy. Options are checked once, here: CONFIG_INVALID names all problems together.
  * A missing, expired or forged token is not an error: it is a new session.
  */
-export function createSessions<S extends StandardSchemaV1<any, object>>(options: SchemaOptions<S>): Sessions<StandardSchemaV1.InferOutput<S>>
+export function createSessions<S extends StandardSchemaV1<any, object>>(
+  options: SchemaOptions<S>,
+): Sessions<StandardSchemaV1.InferOutput<S>>
 export function createSessions<D extends object = Record<string, unknown>>(options: PlainOptions<D>): Sessions<D>
 export function createSessions<D extends object>(options: SchemaOptions<StandardSchemaV1<any, D>> | PlainOptions<D>): Sessions<D> {
   return createSessionsWith(options as BaseOptions<D>, systemRuntime())
@@ -102,12 +104,18 @@ class SessionsOf<D extends object> implements MountableSessions<D> {
   // ------------------------------------------------------------------ requests
 
   openNow(request: RequestView): MaybePromise<OpenSession<D>> {
-    if (this.#closed) throw new SessionError('SESSIONS_CLOSED', 'sessions.close() was called: this server takes no more requests.', { headers: { 'retry-after': '1' } })
+    if (this.#closed)
+      throw new SessionError('SESSIONS_CLOSED', 'sessions.close() was called: this server takes no more requests.', {
+        headers: { 'retry-after': '1' },
+      })
     const presented = this.#engine.jars.read(request)
     const { jar } = presented
     if (jar === undefined) return new RequestSession<D>(this.#engine, presented, undefined, undefined)
     if (presented.carrier === 'cookie' && this.#settings.crossSite === 'refuse' && isCrossSite(request)) {
-      throw new SessionError('CROSS_SITE_REFUSED', "A request of another site may not use this visitor's session: set crossSite: 'allow' if it must.")
+      throw new SessionError(
+        'CROSS_SITE_REFUSED',
+        "A request of another site may not use this visitor's session: set crossSite: 'allow' if it must.",
+      )
     }
     const opening = this.#engine.strategy.open(jar)
     if (opening instanceof Promise) return opening.then((opened) => this.#begin(presented, jar.key, opened))
@@ -184,7 +192,10 @@ class SessionsOf<D extends object> implements MountableSessions<D> {
       const session = typeof place === 'object' && place !== null ? (place as Record<symbol, unknown>)[this.#mount] : undefined
       if (session !== undefined) return session as Session<D>
     }
-    throw new SessionError('NO_SESSION', 'This request has no session: mount the adapter, for example app.use(expressSessions(sessions)), before its routes.')
+    throw new SessionError(
+      'NO_SESSION',
+      'This request has no session: mount the adapter, for example app.use(expressSessions(sessions)), before its routes.',
+    )
   }
 
   async upgrade(request: IncomingMessage): Promise<Session<D>> {

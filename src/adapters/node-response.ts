@@ -4,7 +4,7 @@
  * a pipelined answer is rendered and queued in `outputData` until its turn comes, and `_flush` lets it go. Unchanged in
  * Node 22 to 26; a unit test names each.
  */
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { SessionError } from '../errors.ts'
 
@@ -16,7 +16,7 @@ export interface QueuedOutput {
   callback: Callback
 }
 
-export interface NodeResponse extends ServerResponse<IncomingMessage> {
+export interface NodeResponse extends ServerResponse {
   /** The rendered head; null until it is decided. */
   _header: string | null
   /** The head has been handed on, in front of the first bytes. */

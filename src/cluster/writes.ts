@@ -62,7 +62,7 @@ export function createWrites(core: Core, delivery: Delivery): Writes {
     let whole: Buffer | undefined
     for (const member of to) {
       const known = delta !== undefined && (options.policy.kind === 'all' || entry.placed?.others.includes(member) === true)
-      if (known) small ??= encodeMessage({ kind: 'delta', sequence, claim, delta: delta as Delta })
+      if (known) small ??= encodeMessage({ kind: 'delta', sequence, claim, delta: delta })
       else whole ??= encodeMessage({ kind: 'record', sequence, request: 0, claim, record: entry.record })
       outbox.post(member.incarnation, (known ? small : whole) as Buffer)
     }

@@ -234,7 +234,8 @@ export class Fields {
     const changedSince = isObject || assigned ? this.#rules.codec.encode(value, name) !== (stored ?? touched.encoded) : false
     if (changedSince) this.#touched.set(name, { value, encoded: base, assigned: true })
     // The handler may hold on to the object: it keeps its identity while the record still says the same.
-    else if (isObject && base !== undefined && base === (stored ?? touched.encoded)) this.#touched.set(name, { value, encoded: base, assigned: false })
+    else if (isObject && base !== undefined && base === (stored ?? touched.encoded))
+      this.#touched.set(name, { value, encoded: base, assigned: false })
     else this.#touched.delete(name)
   }
 

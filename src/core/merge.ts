@@ -80,7 +80,8 @@ export function changedCells(cells: Cells, change: Pick<Change, 'set' | 'add'>, 
 }
 
 function addTo(cell: Cell | undefined, by: number, from: number, dot: Dot): Cell {
-  if (cell === undefined) return { stamp: UNASSIGNED, value: String(from), adds: new Map([[dot.origin, { sequence: dot.counter, total: by }]]) }
+  if (cell === undefined)
+    return { stamp: UNASSIGNED, value: String(from), adds: new Map([[dot.origin, { sequence: dot.counter, total: by }]]) }
   // Counting on from a removed field is an assignment: the removal must not be undone by older adds.
   if (cell.value === undefined) return { stamp: dot, value: String(from + by) }
   const total = (cell.adds?.get(dot.origin)?.total ?? 0) + by

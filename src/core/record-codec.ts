@@ -70,7 +70,7 @@ export function writeCell(writer: ByteWriter, cell: Cell): void {
   if (cell.value === undefined) return
   writer.string(cell.value)
   if (!counted) return
-  const adds = cell.adds as ReadonlyMap<string, Tally>
+  const adds = cell.adds
   writer.varint(adds.size)
   for (const [origin, tally] of adds) writer.string(origin).varint(tally.sequence).string(String(tally.total))
 }

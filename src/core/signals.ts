@@ -18,7 +18,8 @@ export function signals(runtime: Runtime): Signals {
   function abort(key: string): void {
     const controllers = open.get(key)
     open.delete(key)
-    for (const controller of controllers ?? []) controller.abort(new SessionError('SESSION_GONE', 'The session has ended: close what belongs to it.'))
+    for (const controller of controllers ?? [])
+      controller.abort(new SessionError('SESSION_GONE', 'The session has ended: close what belongs to it.'))
   }
 
   return {

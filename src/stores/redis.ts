@@ -93,7 +93,7 @@ export function redisStore(target: RedisTarget, options: RedisStoreOptions = {})
       }
       client.sendCommand(args).then(
         (reply) => settle(() => resolve(reply)),
-        (error: unknown) => settle(() => reject(error as Error)),
+        (error: unknown) => settle(() => reject(error)),
       )
     })
   }

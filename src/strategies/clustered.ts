@@ -290,7 +290,7 @@ function goneOpening({ endedAt, reason }: Tombstone): Opening {
 
 /** Notes of another strategy or cluster name dots that mean nothing here. */
 function domainTag(options: ClusteredOptions): Buffer {
-  const cluster = (options.transport as { readonly cluster?: string }).cluster ?? ''
+  const cluster = options.transport.cluster ?? ''
   return createHash('sha256').update(`${options.name}|${cluster}`).digest().subarray(0, 2)
 }
 

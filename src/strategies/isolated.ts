@@ -1,6 +1,19 @@
 import { endOf } from '../core/lifetime.ts'
 import { endedError } from '../core/refusals.ts'
-import type { Change, Draft, JarDelta, Opened, Opening, RecordMeta, RecordView, RunningStrategy, SessionId, SessionStrategy, StrategyContext, Written } from '../seam.ts'
+import type {
+  Change,
+  Draft,
+  JarDelta,
+  Opened,
+  Opening,
+  RecordMeta,
+  RecordView,
+  RunningStrategy,
+  SessionId,
+  SessionStrategy,
+  StrategyContext,
+  Written,
+} from '../seam.ts'
 import type { Capability, SessionSummary } from '../types.ts'
 
 const NO_JAR: JarDelta = { set: [], delete: [] }
@@ -104,7 +117,10 @@ class Isolated implements RunningStrategy {
 
   status(): { sessions: number; notProtected: string[] } {
     const sessions = [...this.#records.values()].filter((held) => held instanceof IsolatedRecord).length
-    return { sessions, notProtected: ['Every other server takes this visitor for a stranger.', "A server's end loses all of its sessions."] }
+    return {
+      sessions,
+      notProtected: ['Every other server takes this visitor for a stranger.', "A server's end loses all of its sessions."],
+    }
   }
 
   async ready(): Promise<void> {}

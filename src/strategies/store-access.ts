@@ -86,7 +86,7 @@ export function storeAccess(store: SessionStore, deadlineMs: number, context: St
   /** The second try only has the time that the first one left. */
   function bounded<R>(second: Promise<R>, ms: number, first: unknown): Promise<R> {
     return new Promise((resolve, reject) => {
-      const timer = runtime.setTimer(ms, () => reject(first as Error))
+      const timer = runtime.setTimer(ms, () => reject(first))
       const settle = (end: () => void): void => {
         timer.cancel()
         end()

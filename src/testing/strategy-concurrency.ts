@@ -35,7 +35,9 @@ export const concurrencyCases: readonly StrategyCase[] = [
       await visit(at(servers, 0), jar, (session) => session.add('visits', 1))
       let expected = 1
       for (let round = 0; round < ROUNDS; round++) {
-        const answers = await Promise.all([1, 2, 3].map((by) => request(at(servers, by + round), jar.request(), (session) => session.add('visits', by))))
+        const answers = await Promise.all(
+          [1, 2, 3].map((by) => request(at(servers, by + round), jar.request(), (session) => session.add('visits', by))),
+        )
         for (const answer of answers) jar.take(answer.cookies)
         expected += 6
         assert.equal((await readAll(at(servers, round), jar))?.visits, expected, `round ${round}`)
@@ -88,7 +90,9 @@ export const concurrencyCases: readonly StrategyCase[] = [
       await visit(at(servers, 0), jar, ({ data }) => void (data.list = []))
       for (let round = 0; round < 10; round++) {
         const answers = await Promise.all(
-          [0, 1, 2].map((tab) => request(at(servers, tab), jar.request(), (session) => session.update(({ list }) => void list.push(`${round}.${tab}`)))),
+          [0, 1, 2].map((tab) =>
+            request(at(servers, tab), jar.request(), (session) => session.update(({ list }) => void list.push(`${round}.${tab}`))),
+          ),
         )
         for (const answer of answers) jar.take(answer.cookies)
       }

@@ -9,7 +9,10 @@ export const dataCases: readonly StrategyCase[] = [
   {
     name: 'a request that only reads creates nothing and sets no cookie',
     async run(servers) {
-      const { cookies, result } = await request(at(servers, 0), new BrowserJar().request(), (session) => [session.isNew, session.data.nothing])
+      const { cookies, result } = await request(at(servers, 0), new BrowserJar().request(), (session) => [
+        session.isNew,
+        session.data.nothing,
+      ])
       assert.deepEqual(result, [true, undefined])
       assert.deepEqual(cookies, [])
     },
@@ -19,8 +22,13 @@ export const dataCases: readonly StrategyCase[] = [
     needs: ['share'],
     async run(servers) {
       const jar = new BrowserJar()
-      await visit(at(servers, 0), jar, ({ data }) => void Object.assign(data, { text: 'grün "x"; \u{1F33F}', list: [1, { a: null }], yes: true }))
-      for (const server of servers) assert.deepEqual(await readAll(server, jar), { text: 'grün "x"; \u{1F33F}', list: [1, { a: null }], yes: true })
+      await visit(
+        at(servers, 0),
+        jar,
+        ({ data }) => void Object.assign(data, { text: 'grün "x"; \u{1F33F}', list: [1, { a: null }], yes: true }),
+      )
+      for (const server of servers)
+        assert.deepEqual(await readAll(server, jar), { text: 'grün "x"; \u{1F33F}', list: [1, { a: null }], yes: true })
     },
   },
   {
@@ -71,7 +79,11 @@ export const dataCases: readonly StrategyCase[] = [
     async run(servers) {
       const jar = new BrowserJar()
       await visit(at(servers, 0), jar, ({ data }) => void (data.good = 1))
-      const refused = await visit(at(servers, 0), jar, ({ data }) => void Object.assign(data, { good: 2, bad: { inner: [() => 1] } })).catch((error: unknown) => error)
+      const refused = await visit(
+        at(servers, 0),
+        jar,
+        ({ data }) => void Object.assign(data, { good: 2, bad: { inner: [() => 1] } }),
+      ).catch((error: unknown) => error)
       assert.ok(SessionError.is(refused) && refused.code === 'FIELD_INVALID' && refused.message.includes('bad.inner[0]'))
       assert.deepEqual(await readAll(at(servers, 0), jar), { good: 1 })
     },

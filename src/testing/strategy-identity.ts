@@ -52,7 +52,10 @@ export const identityCases: readonly StrategyCase[] = [
       const old = jar.copy()
       await visit(at(servers, 0), jar, (session) => session.login('ada'))
       assert.equal(await readAll(at(servers, 1), old), undefined)
-      assert.equal(code(await visit(at(servers, 1), old, ({ data }) => void (data.a = 2)).catch((error: unknown) => error)), 'SESSION_REPLACED')
+      assert.equal(
+        code(await visit(at(servers, 1), old, ({ data }) => void (data.a = 2)).catch((error: unknown) => error)),
+        'SESSION_REPLACED',
+      )
       assert.deepEqual(await readAll(at(servers, 0), jar), { a: 1 })
     },
   },

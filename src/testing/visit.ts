@@ -10,7 +10,11 @@ export interface Visit<T> {
 }
 
 /** One request, as an adapter runs it: open, handler, commit or settle. The jar takes nothing yet. */
-export async function request<T>(server: Sessions<Data>, view: RequestView, handler: (session: Session<Data>) => T | Promise<T>): Promise<Visit<T>> {
+export async function request<T>(
+  server: Sessions<Data>,
+  view: RequestView,
+  handler: (session: Session<Data>) => T | Promise<T>,
+): Promise<Visit<T>> {
   const open = await server.open(view)
   try {
     const result = await handler(open.session)

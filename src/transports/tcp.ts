@@ -50,6 +50,7 @@ export function tcpTransport(options: TcpTransportOptions): TcpTransport {
 
   return {
     name: 'tcp',
+    cluster: settings.cluster,
     start,
     address: () => running?.listener.address,
     peers: () => running?.mesh.peers() ?? [],

@@ -110,7 +110,8 @@ export function crowdOf({ visitors, atOnce, random }: CrowdOptions): Crowd {
     get retried() {
       return retried
     },
-    arrive: (servers) => inLanes(regulars, atOnce, async (one, index) => void (await write(one, () => servers[index % servers.length] as Server))),
+    arrive: (servers) =>
+      inLanes(regulars, atOnce, async (one, index) => void (await write(one, () => servers[index % servers.length] as Server))),
     async writeUntil(servers, until, { onAnswer } = {}) {
       let done = false
       const stop = (): void => {

@@ -143,7 +143,11 @@ function describeEndsOnServers(cluster: () => SessionCluster): void {
     visitor.take(slow)
     expect(await everywhere(cluster(), old)).toEqual([undefined, undefined, undefined])
     for (const server of cluster().servers) {
-      expect(await old.send(server, { path: 'POST /set', body: { a: 3 } })).toMatchObject({ status: 409, code: 'SESSION_REPLACED', cookies: [] })
+      expect(await old.send(server, { path: 'POST /set', body: { a: 3 } })).toMatchObject({
+        status: 409,
+        code: 'SESSION_REPLACED',
+        cookies: [],
+      })
       expect(await visitor.visit(server, { path: 'GET /session' })).toMatchObject({ user: 'ada', data: { a: 1 } })
     }
   })

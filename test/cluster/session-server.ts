@@ -130,7 +130,9 @@ const sessions = createSessions<Data>({
   strategy: strategy(),
   cookie: { name: 'session', secure: false },
 })
-const withSession = nodeSessions(sessions)((request, response, session) => run(request, response, session).catch((error: unknown) => answerError(response, error)))
+const withSession = nodeSessions(sessions)((request, response, session) =>
+  run(request, response, session).catch((error: unknown) => answerError(response, error)),
+)
 const listener: RequestListener = (request, response) => {
   const gate = /^\/gates\/([\w-]+)$/.exec(request.url as string)?.[1]
   if (gate === undefined) withSession(request, response)

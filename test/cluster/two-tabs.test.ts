@@ -54,7 +54,10 @@ const SHARED: readonly (readonly [string, () => Strategy])[] = [
 ]
 
 describe('two tabs write at two servers, then a third reads', () => {
-  for (const [rounds, strategies] of [[10_000, SERVER_SIDE], [2_000, SHARED]] as const) {
+  for (const [rounds, strategies] of [
+    [10_000, SERVER_SIDE],
+    [2_000, SHARED],
+  ] as const) {
     for (const [name, strategyOf] of strategies) {
       test(`${name} - 0 stale of ${rounds} rounds`, { timeout: DEADLINE_MS }, async () => {
         const sum = await sumOf(rounds, strategyOf)

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll } from 'vitest'
-import type { SessionStrategy } from '../../src/seam.ts'
+import type { SessionStrategy, Transport } from '../../src/seam.ts'
 import { createSessions } from '../../src/sessions.ts'
 import { memoryStore } from '../../src/stores/memory.ts'
 import { redisStore } from '../../src/stores/redis.ts'
@@ -39,17 +39,23 @@ async function cluster(options: Options, strategies: readonly SessionStrategy[],
 const times = <T>(make: (index: number) => T): T[] => Array.from({ length: SERVERS }, (_, index) => make(index))
 
 /** Three servers that share one network in memory, or three ports of this machine. */
-function clustered(make: (transport: ReturnType<typeof tcpTransport>) => SessionStrategy, over: 'memory' | 'tcp'): StrategyUnderTest {
+function clustered(make: (transport: Transport) => SessionStrategy, over: 'memory' | 'tcp'): StrategyUnderTest {
   return {
     capabilities: make(memoryNetwork().join()).capabilities,
     async start(options) {
       if (over === 'memory') {
         const network = memoryNetwork()
-        return cluster(options, times(() => make(network.join())))
+        return cluster(
+          options,
+          times(() => make(network.join())),
+        )
       }
       const ports = await freePorts(SERVERS)
       const peers = ports.map((port) => `127.0.0.1:${port}`)
-      return cluster(options, ports.map((port) => make(tcpTransport({ cluster: 'test', secrets: SECRET, host: '127.0.0.1', port, peers }))))
+      return cluster(
+        options,
+        ports.map((port) => make(tcpTransport({ cluster: 'test', secrets: SECRET, host: '127.0.0.1', port, peers }))),
+      )
     },
   }
 }
@@ -73,7 +79,11 @@ runContract(
   strategyContract({
     capabilities: cookieBased().capabilities,
     cannot: { end: 'no server remembers that a session ended, until a revocation table is configured' },
-    start: (options) => cluster(options, times(() => cookieBased())),
+    start: (options) =>
+      cluster(
+        options,
+        times(() => cookieBased()),
+      ),
   }),
 )
 
@@ -83,7 +93,10 @@ runContract(
     capabilities: dedicated({ store: memoryStore() }).capabilities,
     async start(options) {
       const store = memoryStore()
-      return cluster(options, times(() => dedicated({ store })))
+      return cluster(
+        options,
+        times(() => dedicated({ store })),
+      )
     },
   }),
 )
@@ -95,7 +108,11 @@ runContract(
     async start(options) {
       const folder = await mkdtemp(join(tmpdir(), 'holdfast-strategies-'))
       const file = join(folder, 'sessions.db')
-      return cluster(options, times(() => dedicated({ store: sqliteStore({ file }) })), () => rm(folder, { recursive: true }))
+      return cluster(
+        options,
+        times(() => dedicated({ store: sqliteStore({ file }) })),
+        () => rm(folder, { recursive: true }),
+      )
     },
   }),
 )
@@ -112,7 +129,10 @@ runContract(
     async start(options) {
       const prefix = `t${++prefixes}`
       const url = redis?.url as string
-      return cluster(options, times(() => dedicated({ store: redisStore({ url }, { prefix }) })))
+      return cluster(
+        options,
+        times(() => dedicated({ store: redisStore({ url }, { prefix }) })),
+      )
     },
   }),
 )

@@ -72,7 +72,7 @@ function strategyOver(store: SessionStore, events: string[]): RunningStrategy {
 const jar = (key: string) => ({ id: 'secret', key, absoluteAt: 0, notes: [], headerBytes: 0 })
 const id = (key: string) => ({ id: 'secret', key, absoluteAt: 0 })
 
-async function failure(promise: Promise<unknown> | unknown): Promise<SessionError> {
+async function failure(promise: unknown): Promise<SessionError> {
   const error: unknown = await within(Promise.resolve(promise), 5_000, 'the rejection').then(
     () => undefined,
     (reason: unknown) => reason,

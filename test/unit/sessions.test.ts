@@ -40,18 +40,26 @@ describe('options', () => {
       } as never),
     )
     expect(error.code).toBe('CONFIG_INVALID')
-    for (const part of ['colour: unknown option', '32 bytes', '__Host-', 'sameSite', 'lifetime.idleMs']) expect(error.message).toContain(part)
+    for (const part of ['colour: unknown option', '32 bytes', '__Host-', 'sameSite', 'lifetime.idleMs'])
+      expect(error.message).toContain(part)
     expect(error.message).not.toContain('too short')
   })
 
-  test.each([undefined, '', [], [undefined]])('without a secret (%j) nothing starts, and the message says how to make one', async (secrets) => {
-    expect((await refusal(() => createSessions({ secrets, strategy: isolated() }))).message).toMatch(/SESSION_SECRET.*openssl/)
-  })
+  test.each([undefined, '', [], [undefined]])(
+    'without a secret (%j) nothing starts, and the message says how to make one',
+    async (secrets) => {
+      expect((await refusal(() => createSessions({ secrets, strategy: isolated() }))).message).toMatch(/SESSION_SECRET.*openssl/)
+    },
+  )
 
   test('cookies are safe by default', async () => {
     for (const [options, environment, expected] of [
       [{}, 'production', /^__Host-session=[\w-]{55}; Path=\/; HttpOnly; Secure; SameSite=Lax$/],
-      [{ cookie: { domain: 'example.org' } }, 'production', /^__Secure-session=[\w-]{55}; Domain=example.org; Path=\/; HttpOnly; Secure; SameSite=Lax$/],
+      [
+        { cookie: { domain: 'example.org' } },
+        'production',
+        /^__Secure-session=[\w-]{55}; Domain=example.org; Path=\/; HttpOnly; Secure; SameSite=Lax$/,
+      ],
       [{}, 'test', /^session=[\w-]{55}; Path=\/; HttpOnly; SameSite=Lax$/],
     ] as const) {
       const before = process.env.NODE_ENV
@@ -100,7 +108,12 @@ describe('sessions', () => {
   test('a listener that throws harms no request', async () => {
     const logged: string[] = []
     const logger = { warn: () => undefined, error: (line: string) => void logged.push(line) }
-    const sessions = start({ logger, onEvent: () => { throw new Error('mine') } })
+    const sessions = start({
+      logger,
+      onEvent: () => {
+        throw new Error('mine')
+      },
+    })
     const jar = new BrowserJar()
     await visit(sessions, jar, ({ data }) => void (data.a = 1))
     expect(await visit(sessions, jar, ({ data }) => data.a)).toBe(1)
@@ -213,7 +226,13 @@ describe('records that do not fit', () => {
     const strategy = { ...shared, start: (context: Parameters<typeof shared.start>[0]) => (running ??= shared.start(context)) }
     const loose = createSessions<Data>({ secrets: SECRET, strategy })
     const events: SessionEvent[] = []
-    const strict = createSessions({ secrets: SECRET, strategy, schema, onInvalid, onEvent: (event) => events.push(event) } as never) as unknown as Sessions<Data>
+    const strict = createSessions({
+      secrets: SECRET,
+      strategy,
+      schema,
+      onInvalid,
+      onEvent: (event: SessionEvent) => events.push(event),
+    } as never) as unknown as Sessions<Data>
     const jar = new BrowserJar()
     await visit(loose, jar, ({ data }) => void (data.n = 'not a number'))
     return { loose, strict, jar, events }

@@ -1,5 +1,7 @@
+// @ts-nocheck: a program for the packed package, in plain JavaScript
 // Imports holdfast and holdfast/express in a process of its own and prints, as JSON, what that cost; with `trace`, what it loaded.
 // Whoever runs a server has loaded `node:http`, which in Node 24 loads `node:tls` itself.
+// oxlint-disable-next-line no-unassigned-import -- loaded for its cost, which is not ours
 import 'node:http'
 import { registerHooks } from 'node:module'
 

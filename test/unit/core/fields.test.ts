@@ -172,7 +172,12 @@ describe('fields', () => {
           else rebuilt.set(key, value)
         }
         expect([...rebuilt].sort()).toEqual(expected)
-        expect(fields.names().map((key) => [key, JSON.stringify(fields.get(key))]).sort()).toEqual(expected)
+        expect(
+          fields
+            .names()
+            .map((key) => [key, JSON.stringify(fields.get(key))])
+            .sort(),
+        ).toEqual(expected)
       }),
     )
   })

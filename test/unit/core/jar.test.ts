@@ -68,13 +68,23 @@ describe('jar', () => {
     const id = ours.make(later())
     const root = ours.write(id, 'cookie')
     const { jar } = reader().read(view({ cookie: `a=b; session=${root};session-x1=v1; sessions=no; session-x2=v2 ; other="q;"` }))
-    expect(jar).toMatchObject({ id: id.id, key: id.key, notes: [{ name: 'x1', value: 'v1' }, { name: 'x2', value: 'v2' }] })
+    expect(jar).toMatchObject({
+      id: id.id,
+      key: id.key,
+      notes: [
+        { name: 'x1', value: 'v1' },
+        { name: 'x2', value: 'v2' },
+      ],
+    })
   })
 
   test('any bytes in: a jar with our own id or none, never an exception', () => {
     const id = ours.make(later())
     const root = ours.write(id, 'cookie')
-    const piece = fc.oneof(fc.string({ unit: 'binary' }), fc.constantFrom(root, 'session=', 'session-', ';', '=', '; ', '~', '.', `session=${root}`))
+    const piece = fc.oneof(
+      fc.string({ unit: 'binary' }),
+      fc.constantFrom(root, 'session=', 'session-', ';', '=', '; ', '~', '.', `session=${root}`),
+    )
     fc.assert(
       fc.property(fc.array(piece, { maxLength: 30 }), fc.constantFrom('cookie', 'header', 'both'), (pieces, carrier) => {
         const text = pieces.join('')
@@ -119,6 +129,9 @@ describe('jar', () => {
     const token = result.headers.find(([name]) => name === TOKEN_HEADER)?.[1] as string
     const again = reader('header').read(view({ [TOKEN_HEADER]: token }))
     expect(again.jar?.key).toBe(id.key)
-    expect(again.notes).toEqual([{ name: 'b', value: '2' }, { name: 'c', value: '3' }])
+    expect(again.notes).toEqual([
+      { name: 'b', value: '2' },
+      { name: 'c', value: '3' },
+    ])
   })
 })

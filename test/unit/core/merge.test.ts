@@ -27,8 +27,12 @@ describe('merge', () => {
   })
 
   test('is associative', () => {
-    fc.assert(fc.property(cell, cell, cell, (a, b, c) => same(plain(mergeCells(mergeCells(a, b), c)), plain(mergeCells(a, mergeCells(b, c))))))
-    fc.assert(fc.property(cells, cells, cells, (a, b, c) => same(plainAll(mergeAll(mergeAll(a, b), c)), plainAll(mergeAll(a, mergeAll(b, c))))))
+    fc.assert(
+      fc.property(cell, cell, cell, (a, b, c) => same(plain(mergeCells(mergeCells(a, b), c)), plain(mergeCells(a, mergeCells(b, c))))),
+    )
+    fc.assert(
+      fc.property(cells, cells, cells, (a, b, c) => same(plainAll(mergeAll(mergeAll(a, b), c)), plainAll(mergeAll(a, mergeAll(b, c))))),
+    )
   })
 
   test('is idempotent, and gives the same map back when nothing is newer', () => {
@@ -84,7 +88,11 @@ describe('floor', () => {
         const name = (one: Dot) => `${one.origin}${one.counter}`
         const ancestors = new Map<string, Set<string>>()
         const dots = new Map<string, Dot>()
-        const copies = ['a', 'b', 'c'].map(() => ({ heads: [] as readonly Dot[], coverage: new Map() as ReadonlyMap<string, number>, held: new Set<string>() }))
+        const copies = ['a', 'b', 'c'].map(() => ({
+          heads: [] as readonly Dot[],
+          coverage: new Map() as ReadonlyMap<string, number>,
+          held: new Set<string>(),
+        }))
         let highest = 0
         for (const { at, from, write } of steps) {
           const copy = copies[at] as (typeof copies)[number]
