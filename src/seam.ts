@@ -23,6 +23,8 @@ export interface Runtime {
   setTimer(ms: number, run: () => void): Timer
   /** Runs soon, after the current turn: for batching. */
   defer(run: () => void): void
+  /** Keeps the process alive until the returned function is called: timers alone do not. */
+  keepAlive?(): () => void
 }
 
 /** MACs and encryption with keys derived from the secrets (HKDF-SHA-256, one key per purpose and secret). */

@@ -256,18 +256,28 @@ class SessionsOf<D extends object> implements MountableSessions<D> {
   }
 
   ready(): Promise<void> {
-    return this.#engine.strategy.ready()
+    return this.#whileAlive(() => this.#engine.strategy.ready())
   }
 
   drain(): Promise<void> {
-    return this.#engine.strategy.drain()
+    return this.#whileAlive(() => this.#engine.strategy.drain())
   }
 
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
-    await this.#engine.strategy.close()
+    await this.#whileAlive(() => this.#engine.strategy.close())
     this.#engine.signals.abortAll()
+  }
+
+  /** A process that only waits for its store or its peers must not end, silently, because nothing else is open. */
+  async #whileAlive(operation: () => Promise<void>): Promise<void> {
+    const release = this.#engine.runtime.keepAlive?.()
+    try {
+      await operation()
+    } finally {
+      release?.()
+    }
   }
 
   #touchFailed(error: unknown): void {

@@ -2,6 +2,7 @@ import { randomFillSync } from 'node:crypto'
 import type { Runtime, Timer } from '../seam.ts'
 
 const POOL_BYTES = 4096
+const LONGEST_TIMER_MS = 2_147_483_647
 
 /** The real clock, timers and randomness. Tests and simulations inject their own. */
 export function systemRuntime(): Runtime {
@@ -25,5 +26,9 @@ export function systemRuntime(): Runtime {
       return { cancel: () => clearTimeout(timer) }
     },
     defer: (run: () => void) => void setImmediate(run),
+    keepAlive(): () => void {
+      const timer = setInterval(() => undefined, LONGEST_TIMER_MS)
+      return () => clearInterval(timer)
+    },
   }
 }

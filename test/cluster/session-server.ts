@@ -139,9 +139,11 @@ const listener: RequestListener = (request, response) => {
   else answerGate(request, response, gate).catch((error: unknown) => answerError(response, error))
 }
 
-await sessions.ready()
 const server = createServer(listener)
-server.listen(0, '127.0.0.1', () => console.log(`READY ${(server.address() as AddressInfo).port}`))
+// It listens first: timers alone do not keep this process alive while it waits (see sqlite-start.test.ts).
+await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+await sessions.ready()
+console.log(`READY ${(server.address() as AddressInfo).port}`)
 process.on('SIGTERM', () => {
   server.closeAllConnections()
   server.close()

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { manifest, node, pack } from './packed.ts'
 import type { Packed } from './packed.ts'
 import { ROOT } from './source.ts'
@@ -16,6 +16,7 @@ let packed: Packed
 beforeAll(async () => {
   packed = await pack()
 })
+afterAll(() => packed.remove())
 
 describe('the packed package', () => {
   test('publint has nothing to say', async () => {

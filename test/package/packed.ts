@@ -1,7 +1,7 @@
 /** The package as users get it: packed, and unpacked into a project of its own that has what users have. */
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { cp, mkdir, mkdtemp, readFile, symlink } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readFile, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
@@ -37,6 +37,7 @@ export interface Packed {
   readonly files: readonly string[]
   /** A project with `node_modules/holdfast` and its dependencies. */
   readonly project: string
+  remove(): Promise<void>
 }
 
 export async function pack(): Promise<Packed> {
@@ -61,5 +62,6 @@ export async function pack(): Promise<Packed> {
   }
   await cp(join(ROOT, 'test/package/typed-use'), project, { recursive: true })
   await cp(join(ROOT, 'test/package/probes'), join(project, 'probes'), { recursive: true })
-  return { tarball, bytes: packed.size, files: packed.files.map(({ path }) => path), project }
+  const files = packed.files.map(({ path }) => path)
+  return { tarball, bytes: packed.size, files, project, remove: () => rm(folder, { recursive: true, force: true }) }
 }
