@@ -1,15 +1,17 @@
 /** Load by wrk, and the CPU time it cost as the kernel counts it. */
 import { execFile } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { promisify } from 'node:util'
 
-const TICKS_PER_SECOND = 100
 const run = promisify(execFile)
 
-/** Seconds of user and system time that the process has used. */
+/** Seconds that the threads of the process have run, user and system, to the nanosecond. */
 export function cpuSeconds(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? []
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
+  let nanoseconds = 0
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    nanoseconds += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'latin1').split(' ')[0])
+  }
+  return nanoseconds / 1e9
 }
 
 export interface Load {

@@ -70,7 +70,13 @@ async function start(name: string, redis: { url: string; pid: number }): Promise
   const script = join(folder, `${name.replaceAll(/\W+/g, '-')}.lua`)
   writeFileSync(script, rotatingJars(await seed(url)))
   const children = started.map(({ child }) => child)
-  return { name, url, script, children, pids: [...children.map((child) => child.pid as number), ...(usesRedis ? [redis.pid] : [])] }
+  return {
+    name,
+    url,
+    script,
+    children,
+    pids: [...children.map((child) => child.pid as number), ...(usesRedis ? [redis.pid] : [])],
+  }
 }
 
 /** Jars in steady state: seeded, then used twice, taking what each answer sets. */
@@ -111,7 +117,7 @@ try {
   for (const name of names) all.push(await start(name, redis))
   const samples = new Map<string, { cpuMicros: number; perSecond: number }[]>()
   const rounds = Number(values.rounds)
-  for (const running of all) for (const kind of KINDS) await measure(running, kind, 1)
+  for (const running of all) for (const kind of KINDS) await measure(running, kind, 2)
   for (let round = 1; round <= rounds; round++) {
     console.log(`Round ${round} of ${rounds}…`)
     for (const kind of KINDS) {
