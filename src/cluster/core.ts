@@ -51,7 +51,7 @@ export function createCore(options: TableOptions, context: StrategyContext): Cor
     context,
     members,
     placement: createPlacement(members, options.policy),
-    entries: createEntries(),
+    entries: createEntries(self),
     outbox,
     acks: createAcks(runtime, DEADLINE_MS),
     requests: createRequests(runtime, post),

@@ -4,11 +4,14 @@ import type { Dot } from '../core/merge.ts'
 import type { FloorNote } from './floor-note.ts'
 import type { Home } from './placement.ts'
 import type { TombstoneReason } from './messages.ts'
+import { createOrigins } from './origins.ts'
 import type { ClusterRecord } from './record.ts'
 
 /** A copy held here, and what this server knows about who else holds it. */
 export interface Entry {
   record: ClusterRecord
+  /** The origin of this server's writes to it. */
+  readonly origin: string
   /** Incarnation of the owner (affinity); '' where nobody has claimed it. */
   owner: string
   /** The write that claimed it: the later claim wins. */
@@ -49,7 +52,8 @@ export interface Entries {
   watch(key: string, changed: () => void): () => void
 }
 
-export function createEntries(): Entries {
+export function createEntries(incarnation: string): Entries {
+  const origins = createOrigins(incarnation)
   const entries = new Map<string, Entry>()
   const tombstones = new Map<string, Tombstone>()
   const users = new Map<string, Set<string>>()
@@ -74,6 +78,7 @@ export function createEntries(): Entries {
     if (entry === undefined) return
     entries.delete(key)
     highestDropped = Math.max(highestDropped, entry.record.highest)
+    origins.dropped(key, entry.origin, entry.record.coverage)
     const { userId } = entry.record.meta
     const keys = userId === undefined ? undefined : users.get(userId)
     keys?.delete(key)
@@ -94,7 +99,7 @@ export function createEntries(): Entries {
     put(record) {
       let entry = entries.get(record.key)
       if (entry === undefined) {
-        entry = { record, owner: '', claim: undefined, placed: undefined, note: undefined }
+        entry = { record, origin: origins.of(record.key, record.coverage), owner: '', claim: undefined, placed: undefined, note: undefined }
         entries.set(record.key, entry)
         index(record)
       } else {

@@ -28,8 +28,8 @@ export function createWrites(core: Core, delivery: Delivery): Writes {
   const owned = options.policy.kind === 'owner'
   let degraded = false
 
-  const nextDot = (highest: number): { origin: string; counter: number } => ({
-    origin: self,
+  const nextDot = (origin: string, highest: number): { origin: string; counter: number } => ({
+    origin,
     counter: 1 + Math.max(highest, entries.highestDropped),
   })
   const neededOf = (home: Home): number => options.acks + 1 - (home.self ? 1 : 0)
@@ -165,13 +165,13 @@ export function createWrites(core: Core, delivery: Delivery): Writes {
       const ended = entries.tombstone(key)
       if (ended !== undefined) throw goneError(ended.reason)
       admit(key)
-      return commit(entries.put(recordOf(key, draft, nextDot(0))), undefined)
+      return commit(entries.put(recordOf(key, draft, nextDot(self, 0))), undefined)
     },
     write(entry, change) {
       const current = attached(entry)
       if (isTouch(current, change)) return touch(current, change.touchAt)
       admit(current.record.key)
-      const delta = deltaOf(current.record, change, nextDot(current.record.highest))
+      const delta = deltaOf(current.record, change, nextDot(current.origin, current.record.highest))
       return commit(entries.put(applyDelta(current.record, delta)), delta)
     },
     end(key, reason, absoluteAt) {
