@@ -133,7 +133,7 @@ export function ownConnection(driver: typeof Driver, url: string, listener: Conn
     get isReplacing(): boolean {
       return isReplacing
     },
-    client: () => (current?.isReady === true ? (current) : undefined),
+    client: () => (current?.isReady === true ? current : undefined),
     whenReady: (ms) => waiting.wait(ms, () => current?.isReady === true),
     stalled(client): void {
       if ((client as unknown) === current) lost(current, 'no answer', true)
