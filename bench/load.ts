@@ -14,6 +14,14 @@ export function cpuSeconds(pid: number): number {
   return nanoseconds / 1e9
 }
 
+const TICKS_PER_SECOND = 100
+
+/** Of them those outside the kernel, to 10 ms. */
+export function userSeconds(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? []
+  return Number(fields[11]) / TICKS_PER_SECOND
+}
+
 export interface Load {
   readonly requests: number
   readonly seconds: number

@@ -9,8 +9,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { freePort, startRedis } from '../test/setup/servers.ts'
-import { cpuSeconds, type Load, load, rotatingJars } from './load.ts'
-import { type Measured, median, report } from './report.ts'
+import { cpuSeconds, type Load, load, rotatingJars, userSeconds } from './load.ts'
+import { type Figures, type Measured, median, report } from './report.ts'
 import { VARIANTS, type VariantOptions } from './variants.ts'
 
 const SESSIONS = 64
@@ -101,12 +101,14 @@ async function seed(url: string): Promise<string[]> {
   return jars
 }
 
-async function measure(running: Running, kind: (typeof KINDS)[number], seconds: number): Promise<Load & { cpu: number }> {
-  const before = running.pids.map(cpuSeconds)
+async function measure(running: Running, kind: (typeof KINDS)[number], seconds: number): Promise<Load & { cpu: number; user: number }> {
+  const spent = (of: (pid: number) => number): number => running.pids.reduce((sum, pid) => sum + of(pid), 0)
+  const before = { cpu: spent(cpuSeconds), user: spent(userSeconds) }
   const result = await load(`${running.url}/${kind}`, running.script, seconds, CONNECTIONS)
-  const cpu = running.pids.reduce((sum, pid, index) => sum + cpuSeconds(pid) - (before[index] as number), 0)
+  const cpu = spent(cpuSeconds) - before.cpu
+  const user = spent(userSeconds) - before.user
   if (result.failed > 0) throw new Error(`${running.name} ${kind}: ${result.failed} requests failed`)
-  return { ...result, cpu }
+  return { ...result, cpu, user }
 }
 
 installPeers()
@@ -115,26 +117,28 @@ const redis = await startRedis()
 const all: Running[] = []
 try {
   for (const name of names) all.push(await start(name, redis))
-  const samples = new Map<string, { cpuMicros: number; perSecond: number }[]>()
+  const samples = new Map<string, Figures[]>()
   const rounds = Number(values.rounds)
   for (const running of all) for (const kind of KINDS) await measure(running, kind, 2)
   for (let round = 1; round <= rounds; round++) {
     console.log(`Round ${round} of ${rounds}…`)
     for (const kind of KINDS) {
       for (const running of all) {
-        const { cpu, requests, seconds } = await measure(running, kind, Number(values.seconds))
+        const { cpu, user, requests, seconds } = await measure(running, kind, Number(values.seconds))
         const key = `${running.name} ${kind}`
-        samples.set(key, [...(samples.get(key) ?? []), { cpuMicros: (cpu / requests) * 1e6, perSecond: requests / seconds }])
+        samples.set(key, [
+          ...(samples.get(key) ?? []),
+          { cpuMicros: (cpu / requests) * 1e6, userMicros: (user / requests) * 1e6, perSecond: requests / seconds },
+        ])
       }
     }
   }
-  const figure = (name: string, kind: string, pick: 'cpuMicros' | 'perSecond'): number =>
-    median((samples.get(`${name} ${kind}`) ?? []).map((sample) => sample[pick]))
-  const measured: Measured[] = names.map((name) => ({
-    name,
-    read: { cpuMicros: figure(name, 'read', 'cpuMicros'), perSecond: figure(name, 'read', 'perSecond') },
-    write: { cpuMicros: figure(name, 'write', 'cpuMicros'), perSecond: figure(name, 'write', 'perSecond') },
-  }))
+  const figures = (name: string, kind: string): Figures => {
+    const taken = samples.get(`${name} ${kind}`) ?? []
+    const middle = (pick: keyof Figures): number => median(taken.map((sample) => sample[pick]))
+    return { cpuMicros: middle('cpuMicros'), userMicros: middle('userMicros'), perSecond: middle('perSecond') }
+  }
+  const measured: Measured[] = names.map((name) => ({ name, read: figures(name, 'read'), write: figures(name, 'write') }))
   console.log(report(measured))
   if (values.json !== undefined) writeFileSync(values.json, JSON.stringify({ rounds, seconds: Number(values.seconds), measured }, null, 2))
 } finally {

@@ -1,6 +1,8 @@
 export interface Figures {
   /** CPU µs per request, all servers and the store. */
   readonly cpuMicros: number
+  /** Of them outside the kernel. A slow server pays the kernel for waking the load generator with each answer. */
+  readonly userMicros: number
   readonly perSecond: number
 }
 
@@ -22,24 +24,30 @@ const PEERS = ['express-session + connect-redis', 'iron-session']
 export function report(measured: readonly Measured[]): string {
   const of = (name: string): Measured | undefined => measured.find((one) => one.name === name)
   const bare = of('bare') as Measured
-  const over = (one: Measured, kind: 'read' | 'write'): number => one[kind].cpuMicros - bare[kind].cpuMicros
   const lines = [`bare Express: ${bare.read.cpuMicros.toFixed(1)} CPU µs per request, ${bare.read.perSecond.toFixed(0)} requests/s`, '']
   for (const kind of ['read', 'write'] as const) {
-    lines.push(
-      `${kind.toUpperCase().padEnd(34)}${['µs over bare', 'of the floor', ...PEERS.map((peer) => `of ${peer.split(' ')[0]}`), 'throughput of bare'].map((text) => text.padStart(20)).join('')}`,
-    )
-    for (const one of measured) {
-      if (one === bare) continue
-      const ratio = (other: Measured | undefined): string => (other === undefined ? '' : (over(one, kind) / over(other, kind)).toFixed(2))
-      const cells = [
-        over(one, kind).toFixed(1),
-        ratio(of('floor')),
-        ...PEERS.map((peer) => ratio(of(peer))),
-        (one[kind].perSecond / bare[kind].perSecond).toFixed(2),
-      ]
-      lines.push(`${one.name.padEnd(34)}${cells.map((cell) => cell.padStart(20)).join('')}`)
-    }
-    lines.push('')
+    for (const what of ['cpuMicros', 'userMicros'] as const) lines.push(...table(kind, what), '')
   }
   return lines.join('\n')
+
+  function table(kind: 'read' | 'write', what: 'cpuMicros' | 'userMicros'): string[] {
+    const over = (one: Measured): number => one[kind][what] - bare[kind][what]
+    const title = `${kind.toUpperCase()}, ${what === 'cpuMicros' ? 'CPU' : 'CPU outside the kernel'}`
+    const columns = ['µs over bare', 'of the floor', ...PEERS.map((peer) => `of ${peer.split(' ')[0]}`), 'throughput of bare']
+    const rows = measured
+      .filter((one) => one !== bare)
+      .map((one) => {
+        const ratio = (other: Measured | undefined): string => (other === undefined ? '' : (over(one) / over(other)).toFixed(2))
+        return [
+          one.name,
+          over(one).toFixed(1),
+          ratio(of('floor')),
+          ...PEERS.map((peer) => ratio(of(peer))),
+          (one[kind].perSecond / bare[kind].perSecond).toFixed(2),
+        ]
+      })
+    return [[title, ...columns], ...rows].map(
+      ([name = '', ...cells]) => `${name.padEnd(34)}${cells.map((cell) => cell.padStart(20)).join('')}`,
+    )
+  }
 }
