@@ -22,6 +22,8 @@ export function userSeconds(pid: number): number {
   return Number(fields[11]) / TICKS_PER_SECOND
 }
 
+const PIPELINED = 8
+
 export interface Load {
   readonly requests: number
   readonly seconds: number
@@ -36,13 +38,20 @@ export async function load(url: string, script: string, seconds: number, connect
   return { requests: Number(summary[1]), seconds: Number(summary[2]) / 1e6, failed: Number(summary[3]) }
 }
 
-/** A wrk script that sends each of these Cookie headers in turn. */
+/**
+ * A wrk script that sends each of these Cookie headers in turn, several requests at once (HTTP pipelining): one at a time, what
+ * is measured is mostly the kernel waking the load generator with each answer, and more of it the slower the server is.
+ */
 export function rotatingJars(cookies: readonly string[]): string {
   return `local jars = {${cookies.map((cookie) => JSON.stringify(cookie)).join(', ')}}
 local turn = 0
 request = function()
-  turn = turn % #jars + 1
-  return wrk.format("GET", nil, { ["Cookie"] = jars[turn] })
+  local batch = {}
+  for index = 1, ${PIPELINED} do
+    turn = turn % #jars + 1
+    batch[index] = wrk.format("GET", nil, { ["Cookie"] = jars[turn] })
+  end
+  return table.concat(batch)
 end
 done = function(summary)
   local errors = summary.errors

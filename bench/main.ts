@@ -31,7 +31,8 @@ interface Running {
   readonly name: string
   readonly url: string
   readonly pids: number[]
-  readonly script: string
+  /** A wrk script of each kind: what writes move on must not be what reads are measured on. */
+  readonly scripts: Readonly<Record<(typeof KINDS)[number], string>>
   readonly children: ChildProcess[]
 }
 
@@ -67,13 +68,16 @@ async function start(name: string, redis: { url: string; pid: number }): Promise
     meshPorts.map((meshPort, index) => startServer(name, { redisUrl: redis.url, port: 0, meshPort, peers, node: `n${index + 1}` })),
   )
   const url = `http://127.0.0.1:${started[0]?.port}`
-  const script = join(folder, `${name.replaceAll(/\W+/g, '-')}.lua`)
-  writeFileSync(script, rotatingJars(await seed(url)))
+  const scripts = { read: '', write: '' }
+  for (const kind of KINDS) {
+    scripts[kind] = join(folder, `${name.replaceAll(/\W+/g, '-')}-${kind}.lua`)
+    writeFileSync(scripts[kind], rotatingJars(await seed(url)))
+  }
   const children = started.map(({ child }) => child)
   return {
     name,
     url,
-    script,
+    scripts,
     children,
     pids: [...children.map((child) => child.pid as number), ...(usesRedis ? [redis.pid] : [])],
   }
@@ -104,7 +108,7 @@ async function seed(url: string): Promise<string[]> {
 async function measure(running: Running, kind: (typeof KINDS)[number], seconds: number): Promise<Load & { cpu: number; user: number }> {
   const spent = (of: (pid: number) => number): number => running.pids.reduce((sum, pid) => sum + of(pid), 0)
   const before = { cpu: spent(cpuSeconds), user: spent(userSeconds) }
-  const result = await load(`${running.url}/${kind}`, running.script, seconds, CONNECTIONS)
+  const result = await load(`${running.url}/${kind}`, running.scripts[kind], seconds, CONNECTIONS)
   const cpu = spent(cpuSeconds) - before.cpu
   const user = spent(userSeconds) - before.user
   if (result.failed > 0) throw new Error(`${running.name} ${kind}: ${result.failed} requests failed`)
