@@ -99,6 +99,8 @@ async function holdfast(name: string, options: VariantOptions): Promise<Variant>
     strategy: strategy(),
     node: options.node,
     cookie: { secure: false, name: 'session' },
+    // The load generator takes no cookies: a browser would have taken the touched note, and not made it due again.
+    lifetime: { touchEveryMs: 30 * 60_000 },
   })
   return { mount: (app) => routes(app, expressSessions(sessions), (request) => sessions.of(request).data), ready: () => sessions.ready() }
 }
