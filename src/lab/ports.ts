@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto'
 import { createServer } from 'node:net'
 import { SessionError } from '../errors.ts'
 
@@ -14,8 +15,17 @@ function tryListen(port: number): Promise<number> {
   })
 }
 
+/** Below the range that the kernel gives to outgoing connections: nobody takes such a port by chance before it is used. */
+const FIRST_PORT = 31_000
+const LAST_PORT = 32_700
+const ATTEMPTS = 100
+
 /** A loopback port that was free a moment ago. */
-export function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const port = randomInt(FIRST_PORT, LAST_PORT)
+    if (await isFree(port)) return port
+  }
   return tryListen(0)
 }
 

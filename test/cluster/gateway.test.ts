@@ -2,7 +2,8 @@ import { Agent, request } from 'node:http'
 import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
 import { createGateway, type Gateway } from '../../src/gateway/index.ts'
-import { type RunningNode, freePort, spawnNode, waitFor } from '../setup/servers.ts'
+import { freePort } from '../setup/ports.ts'
+import { type RunningNode, spawnNode, waitFor } from '../setup/servers.ts'
 
 const UPSTREAM = new URL('./gateway-upstream.ts', import.meta.url)
 const CLI = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))

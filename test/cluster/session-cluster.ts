@@ -2,7 +2,8 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { freePorts, type RunningNode, spawnNode, startRedis, waitFor } from '../setup/servers.ts'
+import { freePorts } from '../setup/ports.ts'
+import { type RunningNode, spawnNode, startRedis, waitFor } from '../setup/servers.ts'
 import type { ServerConfig } from './session-server.ts'
 
 export type StrategyName = ServerConfig['strategy']

@@ -6,7 +6,8 @@ import { SessionError } from '../../src/errors.ts'
 import type { Draft, RunningStrategy, SessionStore, StoreContext, StoredRecord } from '../../src/seam.ts'
 import { redisStore } from '../../src/stores/redis.ts'
 import { dedicated } from '../../src/strategies/dedicated.ts'
-import { freePort, startRedis, waitFor, within } from '../setup/servers.ts'
+import { freePort } from '../setup/ports.ts'
+import { startRedis, waitFor, within } from '../setup/servers.ts'
 import type { RunningRedis } from '../setup/servers.ts'
 
 /** Short where a test waits for it, long where a busy machine must not miss it. */

@@ -1,8 +1,10 @@
+import { readFileSync } from 'node:fs'
 import { mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { freePorts, spawnNode, startRedis, waitFor } from './servers.ts'
+import { freePorts } from './ports.ts'
+import { spawnNode, startRedis, waitFor } from './servers.ts'
 
 const alive = (pid: number): boolean => {
   try {
@@ -39,9 +41,11 @@ describe('waitFor', () => {
   })
 })
 
-test('freePorts - gives different ports', async () => {
+test('freePorts - gives different ports, below those that the kernel hands out', async () => {
   const ports = await freePorts(8)
   expect(new Set(ports).size).toBe(8)
+  const [lowest] = readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'utf8').split('\t')
+  expect(Math.max(...ports)).toBeLessThan(Number(lowest))
 })
 
 describe('spawnNode', () => {

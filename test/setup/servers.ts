@@ -1,38 +1,16 @@
 /**
- * Real processes for tests: Redis servers, Node scripts, free ports. Everything listens on 127.0.0.1 only, keeps its data in a
+ * Real processes for tests: Redis servers, Node scripts. Everything listens on 127.0.0.1 only, keeps its data in a
  * temporary folder and is ended by pid: by `stop()`, else when the test process exits, else (killed tests) by the kernel or the leash.
  */
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { createConnection, createServer } from 'node:net'
-import type { AddressInfo } from 'node:net'
+import { createConnection } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-
-/** A port that was free a moment ago. Where the server can listen on 0 itself, let it. */
-export async function freePort(): Promise<number> {
-  const [port] = await freePorts(1)
-  return port as number
-}
-
-/** Several different free ports at once. */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer())
-  const ports = await Promise.all(
-    servers.map(
-      (server) =>
-        new Promise<number>((resolve, reject) => {
-          server.once('error', reject)
-          server.listen(0, '127.0.0.1', () => resolve((server.address() as AddressInfo).port))
-        }),
-    ),
-  )
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))
-  return ports
-}
+import { freePort } from './ports.ts'
 
 /**
  * Waits until the condition returns (or resolves to) something truthy, and returns it. A condition that throws counts as

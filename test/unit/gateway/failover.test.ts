@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { connect } from 'node:net'
 import { expect, test } from 'vitest'
 import type { ServerEvent } from '../../../src/gateway/index.ts'
-import { freePort } from '../../setup/servers.ts'
+import { freePort } from '../../setup/ports.ts'
 import { ask, gatewayTo, stateOf, upstream, waitFor } from './harness.ts'
 
 const named =

@@ -5,7 +5,8 @@ import { SessionError } from '../../../src/errors.ts'
 import type { Runtime } from '../../../src/seam.ts'
 import { tcpTransport } from '../../../src/transports/tcp.ts'
 import { makeCertificates } from './certificates.ts'
-import { allLinked, at, closeAll, freePorts, OTHER_SECRET, type Running, SECRET, startServer, until } from './tcp-server.ts'
+import { freePorts } from '../../setup/ports.ts'
+import { allLinked, at, closeAll, OTHER_SECRET, type Running, SECRET, startServer, until } from './tcp-server.ts'
 
 afterEach(closeAll)
 

@@ -1,7 +1,7 @@
 /** A real transport under test with everything it told, and raw sockets that speak the mesh's wire. */
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { systemRuntime } from '../../../src/core/runtime.ts'
 import type { Peer, Runtime } from '../../../src/seam.ts'
@@ -84,19 +84,6 @@ export async function until(what: string, condition: () => boolean, deadlineMs =
 
 export async function allLinked(...servers: readonly Running[]): Promise<void> {
   await until('all servers see each other', () => servers.every((a) => servers.every((b) => a === b || a.sees(b.self.node))))
-}
-
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer().listen(0, '127.0.0.1')
-      await once(server, 'listening')
-      return server
-    }),
-  )
-  const ports = servers.map((server) => (server.address() as AddressInfo).port)
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))
-  return ports
 }
 
 export interface Stranger {
