@@ -10,6 +10,8 @@ import { missingServers, requireServers } from './lib/servers.mjs'
 
 const MINUTES = 60_000
 
+const TEST_SERVERS = ['redis-server', 'memcached', 'postgres', 'mariadbd', 'chromium']
+
 /**
  * Under the lock: dependencies, Node, servers, build. A warm clone touches neither the network nor the disk beyond stamps.
  * @param {{ servers?: readonly string[], optional?: boolean, build?: boolean }} wanted
@@ -40,7 +42,7 @@ const commands = {
   },
   async test(args) {
     const only = args.length > 0
-    const { node, environment } = await setUp({ servers: ['redis-server', 'chromium'], optional: only })
+    const { node, environment } = await setUp({ servers: TEST_SERVERS, optional: only })
     return forwardTo(node, ['scripts/test.ts', ...args], { ...environment, NODE_ENV: 'test' })
   },
   async bench(args) {

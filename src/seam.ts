@@ -200,8 +200,10 @@ export interface StoredRecord {
   readonly fields: ReadonlyMap<string, string>
   /** Removed fields whose removal still has to be remembered. */
   readonly removed?: ReadonlySet<string>
-  /** Counts writes; touches included or not, as the store likes. */
+  /** Counts writes; touches alone are none. */
   readonly version: number
+  /** Newest first, at most 8: the i-th made version `version - i`. They tell a store that fell back and counted on. */
+  readonly writeIds: readonly string[]
 }
 
 export interface StorePatch extends Change {
@@ -237,6 +239,13 @@ export interface SessionStore {
   readonly capabilities: ReadonlySet<'list' | 'users'>
   /** What this store does not protect, one sentence each: goes into `status()`. */
   readonly notProtected?: readonly string[]
+  /**
+   * How near copies of its records learn of foreign changes: `push`: `watch` announces them; `lease`: they do not, so a copy lives for
+   * the lease. Absent: no near copies, because a read needs no round trip, or because the store keeps no versions.
+   */
+  readonly freshness?: 'push' | 'lease'
+  /** With `push`. Called after `ready()`, once per listener. */
+  watch?(listener: ChangeListener): ChangeWatch
   /** Connects and, where needed, creates tables. */
   ready(context: StoreContext): Promise<void>
   read(key: string): Promise<StoredRecord | { readonly gone: 'destroyed' | 'replaced'; readonly endedAt?: number } | undefined>
@@ -245,10 +254,31 @@ export interface SessionStore {
   patch(key: string, patch: StorePatch): Promise<PatchResult>
   /** Creates `newKey` and ends `oldKey` in one step; refused when `oldKey` is gone. */
   replace(oldKey: string, newKey: string, draft: Draft, writeId: string): Promise<PatchResult>
-  /** Leaves a mark until `markUntil` (Unix ms), so that a late writer learns why. True: a live session was ended. */
+  /**
+   * Leaves a mark, so that a late writer and a late visitor learn why: until `markUntil` (Unix ms) or the end that the session
+   * had, whichever is later. True: a live session was ended.
+   */
   destroy(key: string, reason: 'destroyed' | 'replaced', markUntil: number, filter?: { userId?: string }): Promise<boolean>
   list(filter: { userId?: string }): AsyncIterable<SessionSummary>
+  /** Where the store can end all sessions of a user in one step; marks as `destroy` does. The keys of those that were live. */
+  endUser?(userId: string, markUntil: number, filter: { except?: string }): Promise<readonly string[]>
   close(): Promise<void>
+}
+
+export interface ChangeListener {
+  /** Somebody else changed or ended this session. Own writes through the same store need not be announced. */
+  changed(key: string): void
+  /** The channel broke or was renewed: what happened meanwhile was not announced. */
+  lost(): void
+}
+
+export interface ChangeWatch {
+  /**
+   * Resolves to true once every change that the store applied before this call has been announced, to false when the channel
+   * is broken or silent for the deadline. Never rejects.
+   */
+  confirm(): Promise<boolean>
+  close(): void
 }
 
 // ---------------------------------------------------------------- transports (cluster)

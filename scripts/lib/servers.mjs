@@ -1,11 +1,13 @@
 // The real servers that tests and benchmarks need: installed with apt where that is possible, else named with the command to run.
-import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import process from 'node:process'
 import { shareLock } from './lock.mjs'
 import { Failure, atExit, run, say } from './process.mjs'
 
-/** Debian's packages are named as their programs. */
+/** Debian's packages of the programs that are named otherwise. @type {Readonly<Record<string, string>>} */
+const PACKAGES = { postgres: 'postgresql', mariadbd: 'mariadb-server' }
+
 const POLICY = '/usr/sbin/policy-rc.d'
 const MARK = '# holdfast: removed after the installation'
 const DEADLINE_MS = 10 * 60_000
@@ -31,8 +33,15 @@ export async function missingServers(programs) {
   return missing.filter((program) => !isThere(program))
 }
 
+function isPostgresThere() {
+  const root = '/usr/lib/postgresql'
+  return existsSync(root) && readdirSync(root).some((version) => existsSync(join(root, version, 'bin', 'initdb')))
+}
+
 /** @param {string} program */
 function isThere(program) {
+  // Debian keeps PostgreSQL's programs in a folder per version.
+  if (program === 'postgres') return isPostgresThere()
   const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/bin', '/usr/sbin', '/usr/local/bin']
   return folders.some((folder) => folder !== '' && existsSync(join(folder, program)))
 }
@@ -41,8 +50,13 @@ function isThere(program) {
 function commandFor(programs) {
   const sudo = process.getuid?.() === 0 ? '' : 'sudo '
   return existsSync('/etc/debian_version')
-    ? `${sudo}apt-get install -y ${programs.join(' ')}`
+    ? `${sudo}apt-get install -y ${programs.map(packageOf).join(' ')}`
     : `your package manager's install of ${programs.join(' ')}`
+}
+
+/** @param {string} program */
+function packageOf(program) {
+  return PACKAGES[program] ?? program
 }
 
 function canInstall() {
@@ -56,7 +70,7 @@ async function install(programs) {
   const allowDaemons = forbidDaemons()
   try {
     const wait = ['-o', 'DPkg::Lock::Timeout=120', '-o', 'Acquire::Retries=2']
-    const packages = ['install', '-y', '--no-install-recommends', ...wait, ...programs]
+    const packages = ['install', '-y', '--no-install-recommends', ...wait, ...programs.map(packageOf)]
     const first = await apt(packages)
     if (first.code === 0) return
     // The lists of packages may be missing or old.

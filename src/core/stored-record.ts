@@ -1,6 +1,6 @@
 /** What records at rest have in common, whichever store keeps them: when they end, how a change applies, how the engine sees them. */
 import { SessionError } from '../errors.ts'
-import type { Change, RecordMeta, RecordView, StoredRecord } from '../seam.ts'
+import type { Change, Draft, RecordMeta, RecordView, StoredRecord } from '../seam.ts'
 import type { SessionSummary } from '../types.ts'
 
 /** Unix ms. The idle or the absolute end, whichever comes first. */
@@ -44,10 +44,28 @@ export function isTouch(change: Change): boolean {
   return change.set.size === 0 && change.add.size === 0 && change.lifetime === undefined
 }
 
+/** The last writes a record remembers, so that a retry applies once. */
+export const WRITE_IDS_KEPT = 8
+
+export function recordOf(draft: Draft, writeId: string): StoredRecord {
+  return { meta: draft.meta, fields: new Map(draft.fields), version: 1, writeIds: [writeId] }
+}
+
+/** Which write made the record what it is, and those before it. */
+export interface Stamp {
+  readonly version: number
+  readonly writeIds: readonly string[]
+}
+
+export function nextStamp({ version, writeIds }: Stamp, writeId: string): Stamp {
+  return { version: version + 1, writeIds: [writeId, ...writeIds.slice(0, WRITE_IDS_KEPT - 1)] }
+}
+
 /** A new record; `counters`: the sums a store has already made. Throws FIELD_INVALID when a counter does not count. */
-export function applyChange(record: StoredRecord, change: Change, version: number, counters?: ReadonlyMap<string, string>): StoredRecord {
+export function applyChange(record: StoredRecord, change: Change, stamp: Stamp, counters?: ReadonlyMap<string, string>): StoredRecord {
   const meta = changeMeta(record.meta, change)
-  if (change.set.size === 0 && change.add.size === 0) return { ...record, meta, version }
+  const { version, writeIds } = stamp
+  if (change.set.size === 0 && change.add.size === 0) return { ...record, meta, version, writeIds }
   const fields = new Map(record.fields)
   const removed = new Set(record.removed)
   for (const [field, value] of change.set) {
@@ -63,7 +81,7 @@ export function applyChange(record: StoredRecord, change: Change, version: numbe
     fields.set(field, counters?.get(field) ?? countOn(field, fields.get(field), by, from))
     removed.delete(field)
   }
-  return removed.size === 0 ? { meta, fields, version } : { meta, fields, removed, version }
+  return removed.size === 0 ? { meta, fields, version, writeIds } : { meta, fields, removed, version, writeIds }
 }
 
 export function viewOf(key: string, record: StoredRecord): RecordView {

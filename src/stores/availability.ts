@@ -54,9 +54,10 @@ export function unavailable(message: string): SessionError {
   return new SessionError('STORE_UNAVAILABLE', message, { headers: { 'retry-after': '1' } })
 }
 
-export function recordInvalid(store: string): SessionError {
+/** `key`: of the session, its id's hash, so that it can be found and inspected. */
+export function recordInvalid(store: string, key: string): SessionError {
   return new SessionError(
     'STORE_RECORD_INVALID',
-    `${store} holds a session record that does not parse: it was written by something else or by a newer version; it is kept as it is, inspect or delete it`,
+    `${store} holds a record of session ${key} that does not parse: it was written by something else or by a newer version; it is kept as it is, inspect or delete it`,
   )
 }

@@ -1,9 +1,9 @@
-import { expiresAt, summaryOf } from '../core/stored-record.ts'
+import { expiresAt, recordOf, summaryOf } from '../core/stored-record.ts'
 import { systemRuntime } from '../core/runtime.ts'
 import type { Draft, PatchResult, Runtime, SessionStore, StoreContext, StoredRecord, StorePatch, Timer } from '../seam.ts'
 import type { SessionSummary } from '../types.ts'
-import { MARK_MS, patchRow, rowOf } from './row.ts'
-import type { GoneMark, Row } from './row.ts'
+import { MARK_MS, patchRecord } from './row.ts'
+import type { GoneMark } from './row.ts'
 
 type Mark = { readonly gone: 'destroyed' | 'replaced'; readonly endedAt: number; readonly until: number }
 
@@ -14,7 +14,7 @@ const SWEEP_EVERY_MS = 30_000
  * the store contract. Several `createSessions` of one process may share one.
  */
 export function memoryStore(): SessionStore {
-  const rows = new Map<string, Row>()
+  const records = new Map<string, StoredRecord>()
   const marks = new Map<string, Mark>()
   const users = new Map<string, Set<string>>()
   const contexts = new Set<StoreContext>()
@@ -22,27 +22,32 @@ export function memoryStore(): SessionStore {
   let sweeping: Timer | undefined
   let inUse = 0
 
-  function put(key: string, row: Row): void {
-    rows.set(key, row)
-    const { userId } = row.record.meta
+  function put(key: string, record: StoredRecord): void {
+    records.set(key, record)
+    const { userId } = record.meta
     if (userId === undefined) return
     const keys = users.get(userId)
     if (keys === undefined) users.set(userId, new Set([key]))
     else keys.add(key)
   }
 
-  function drop(key: string, row: Row): void {
-    rows.delete(key)
-    const { userId } = row.record.meta
+  function drop(key: string, record: StoredRecord): void {
+    records.delete(key)
+    const { userId } = record.meta
     if (userId === undefined) return
     const keys = users.get(userId)
     keys?.delete(key)
     if (keys?.size === 0) users.delete(userId)
   }
 
-  function live(key: string): Row | undefined {
-    const row = rows.get(key)
-    return row !== undefined && expiresAt(row.record.meta) > runtime.now() ? row : undefined
+  function live(key: string): StoredRecord | undefined {
+    const record = records.get(key)
+    return record !== undefined && expiresAt(record.meta) > runtime.now() ? record : undefined
+  }
+
+  function end(key: string, record: StoredRecord, reason: Mark['gone'], markUntil: number): void {
+    drop(key, record)
+    marks.set(key, { gone: reason, endedAt: runtime.now(), until: Math.max(markUntil, expiresAt(record.meta)) })
   }
 
   function mark(key: string): Mark | undefined {
@@ -57,10 +62,10 @@ export function memoryStore(): SessionStore {
   function sweep(): void {
     const now = runtime.now()
     for (const [key, { until }] of marks) if (until <= now) marks.delete(key)
-    for (const [key, row] of rows) {
-      if (expiresAt(row.record.meta) > now) continue
-      drop(key, row)
-      for (const context of contexts) context.expired?.(key, row.record.meta.userId)
+    for (const [key, record] of records) {
+      if (expiresAt(record.meta) > now) continue
+      drop(key, record)
+      for (const context of contexts) context.expired?.(key, record.meta.userId)
     }
     sweeping = runtime.setTimer(SWEEP_EVERY_MS, sweep)
   }
@@ -78,20 +83,20 @@ export function memoryStore(): SessionStore {
     },
     async read(key: string): Promise<StoredRecord | GoneMark | undefined> {
       const marked = mark(key)
-      return marked === undefined ? live(key)?.record : { gone: marked.gone, endedAt: marked.endedAt }
+      return marked === undefined ? live(key) : { gone: marked.gone, endedAt: marked.endedAt }
     },
     async create(key: string, draft: Draft, writeId: string): Promise<boolean> {
       if (mark(key) !== undefined) return false
-      const row = live(key)
-      if (row !== undefined) return row.writeIds.includes(writeId)
-      put(key, rowOf(draft, writeId))
+      const present = live(key)
+      if (present !== undefined) return present.writeIds.includes(writeId)
+      put(key, recordOf(draft, writeId))
       return true
     },
     async patch(key: string, patch: StorePatch): Promise<PatchResult> {
-      const row = live(key)
-      if (row === undefined) return gone(key)
-      const patched = patchRow(row, patch)
-      if (patched.row !== undefined) rows.set(key, patched.row)
+      const record = live(key)
+      if (record === undefined) return gone(key)
+      const patched = patchRecord(record, patch)
+      if (patched.record !== undefined) records.set(key, patched.record)
       return patched.result
     },
     async replace(oldKey: string, newKey: string, draft: Draft, writeId: string): Promise<PatchResult> {
@@ -99,25 +104,33 @@ export function memoryStore(): SessionStore {
       if (present?.writeIds.includes(writeId) === true) return { outcome: 'applied', before: 0, after: 1, counters: new Map() }
       const old = live(oldKey)
       if (old === undefined) return gone(oldKey)
-      if (present !== undefined) return { outcome: 'conflict', version: present.record.version }
-      drop(oldKey, old)
-      marks.set(oldKey, { gone: 'replaced', endedAt: runtime.now(), until: runtime.now() + MARK_MS })
-      put(newKey, rowOf(draft, writeId))
-      return { outcome: 'applied', before: old.record.version, after: 1, counters: new Map() }
+      if (present !== undefined) return { outcome: 'conflict', version: present.version }
+      end(oldKey, old, 'replaced', runtime.now() + MARK_MS)
+      put(newKey, recordOf(draft, writeId))
+      return { outcome: 'applied', before: old.version, after: 1, counters: new Map() }
     },
     async destroy(key: string, reason: 'destroyed' | 'replaced', markUntil: number, filter: { userId?: string } = {}): Promise<boolean> {
-      const row = live(key)
-      if (row === undefined) return false
-      if (filter.userId !== undefined && filter.userId !== row.record.meta.userId) return false
-      drop(key, row)
-      marks.set(key, { gone: reason, endedAt: runtime.now(), until: markUntil })
+      const record = live(key)
+      if (record === undefined) return false
+      if (filter.userId !== undefined && filter.userId !== record.meta.userId) return false
+      end(key, record, reason, markUntil)
       return true
     },
+    async endUser(userId: string, markUntil: number, { except }: { except?: string }): Promise<string[]> {
+      const ended: string[] = []
+      for (const key of [...(users.get(userId) ?? [])]) {
+        const record = live(key)
+        if (record === undefined || key === except) continue
+        end(key, record, 'destroyed', markUntil)
+        ended.push(key)
+      }
+      return ended
+    },
     async *list(filter: { userId?: string }): AsyncIterable<SessionSummary> {
-      const keys = filter.userId === undefined ? rows.keys() : (users.get(filter.userId) ?? [])
+      const keys = filter.userId === undefined ? records.keys() : (users.get(filter.userId) ?? [])
       for (const key of [...keys]) {
-        const row = live(key)
-        if (row !== undefined) yield summaryOf(key, row.record.meta)
+        const record = live(key)
+        if (record !== undefined) yield summaryOf(key, record.meta)
       }
     },
     async close(): Promise<void> {

@@ -52,7 +52,7 @@ export function packMeta(meta: RecordMeta, version: number, writeIds: readonly s
 }
 
 /** Of a whole packed session or its beginning. Undefined: does not parse, or the beginning was too short. */
-export function unpackMeta(packed: string): { meta: RecordMeta; version: number } | undefined {
+export function unpackMeta(packed: string): { meta: RecordMeta; version: number; writeIds: string[] } | undefined {
   const end = packed.indexOf(SEPARATOR)
   const parts = META.exec(end < 0 ? packed : packed.slice(0, end))
   if (parts === null) return undefined
@@ -65,7 +65,8 @@ export function unpackMeta(packed: string): { meta: RecordMeta; version: number 
     number,
   ]
   const userId = unpackUser(parts[9] as string)
-  return { version, meta: { userId, createdAt, lastActiveAt, idleMs, touchEveryMs, absoluteAt, persistent: parts[7] === '1' } }
+  const writeIds = parts[8] === '' ? [] : (parts[8] as string).split(',')
+  return { version, writeIds, meta: { userId, createdAt, lastActiveAt, idleMs, touchEveryMs, absoluteAt, persistent: parts[7] === '1' } }
 }
 
 /** Whether a beginning of a packed session holds all of its metadata. */

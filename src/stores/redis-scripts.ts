@@ -1,6 +1,7 @@
 /** One script per operation, so that each is one round trip and atomic. `redis-record.ts` says how a session is packed. */
 import { createHash } from 'node:crypto'
-import { MARK_MS, WRITE_IDS_KEPT } from './row.ts'
+import { WRITE_IDS_KEPT } from '../core/stored-record.ts'
+import { MARK_MS } from './row.ts'
 
 export interface RedisScript {
   readonly text: string
@@ -33,6 +34,7 @@ local function seen(w, id)
   end
   return nil
 end
+local function ending(r) return math.min(r.la + r.idle, r.abs) end
 local function reason(packed) return string.match(packed, '^g;(%a+)') end
 local function index(key, member, now, score)
   redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
@@ -162,7 +164,7 @@ for i = 1, #names do
   out[#out + 1] = names[i]
   out[#out + 1] = wanted[names[i]]
 end
-redis.call('SET', KEYS[1], table.concat(out, SEP), 'PXAT', int(math.min(r.la + r.idle, r.abs)))
+redis.call('SET', KEYS[1], table.concat(out, SEP), 'PXAT', int(ending(r)))
 local reply = { 'a', int(before), int(r.v) }
 for i = 1, #sums do reply[#reply + 1] = sums[i] end
 return reply
@@ -185,7 +187,7 @@ local why = reason(packed)
 if why then return { 'g', why } end
 local old = parse(packed)
 if not old then return { 'i' } end
-redis.call('SET', KEYS[1], 'g;replaced;' .. ARGV[2], 'PXAT', int(tonumber(ARGV[2]) + ${MARK_MS}))
+redis.call('SET', KEYS[1], 'g;replaced;' .. ARGV[2], 'PXAT', int(math.max(tonumber(ARGV[2]) + ${MARK_MS}, ending(old))))
 redis.call('SET', KEYS[2], ARGV[6], 'PXAT', ARGV[3])
 if KEYS[3] then index(KEYS[3], ARGV[5], ARGV[2], ARGV[4]) end
 return { 'a', int(old.v), old.u }
@@ -197,6 +199,6 @@ local packed = redis.call('GET', KEYS[1])
 if not packed or reason(packed) then return false end
 local r = parse(packed)
 if ARGV[3] ~= '' and (not r or r.u ~= ARGV[3]) then return false end
-redis.call('SET', KEYS[1], ARGV[1], 'PXAT', ARGV[2])
+redis.call('SET', KEYS[1], ARGV[1], 'PXAT', int(math.max(tonumber(ARGV[2]), r and ending(r) or 0)))
 return r and r.u or '-'
 `)

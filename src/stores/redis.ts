@@ -109,7 +109,7 @@ export function redisStore(target: RedisTarget, options: RedisStoreOptions = {})
   }
 
   function failure(error: unknown): SessionError {
-    if (/WRONGTYPE/.test(messageOf(error))) return recordInvalid('redisStore')
+    if (/WRONGTYPE/.test(messageOf(error))) return recordInvalid('redisStore', 'unknown')
     return unreachable(problemOf(error))
   }
 
@@ -211,7 +211,7 @@ export function redisStore(target: RedisTarget, options: RedisStoreOptions = {})
       const packed = await command(['GET', sessionKey(key)])
       if (packed === null) return undefined
       const record = unpackRecord(String(packed))
-      if (record === undefined) throw recordInvalid('redisStore')
+      if (record === undefined) throw recordInvalid('redisStore', key)
       return clock.fromStore(record)
     },
     async create(key: string, draft: Draft, writeId: string): Promise<boolean> {
@@ -221,14 +221,14 @@ export function redisStore(target: RedisTarget, options: RedisStoreOptions = {})
       const reply = asStrings(await run(PATCH, [sessionKey(key)], patchArgs(patch, clock.toStore)))
       const fields = [...patch.add.keys()]
       if (reply[0] === 'n') throw notNumber(fields[Number(reply[1])] as string)
-      if (reply[0] !== 'a') return refusal(reply)
+      if (reply[0] !== 'a') return refusal(key, reply)
       const counters = new Map(fields.map((field, index) => [field, reply[index + 3] as string]))
       return { outcome: 'applied', before: Number(reply[1]), after: Number(reply[2]), counters }
     },
     async replace(oldKey: string, newKey: string, draft: Draft, writeId: string): Promise<PatchResult> {
       const keys = [sessionKey(oldKey), sessionKey(newKey), ...indexKeys(draft)]
       const reply = asStrings(await run(REPLACE, keys, draftArgs(newKey, draft, writeId)))
-      if (reply[0] !== 'a') return refusal(reply)
+      if (reply[0] !== 'a') return refusal(oldKey, reply)
       forget(unpackUser(reply[2] as string), oldKey)
       return { outcome: 'applied', before: Number(reply[1]), after: 1, counters: new Map() }
     },
@@ -276,9 +276,9 @@ function patchArgs(patch: StorePatch, toStore: (ms: number) => number): string[]
   return args
 }
 
-function refusal(reply: readonly string[]): PatchResult {
+function refusal(key: string, reply: readonly string[]): PatchResult {
   if (reply[0] === 'c') return { outcome: 'conflict', version: Number(reply[1]) }
-  if (reply[0] !== 'g') throw recordInvalid('redisStore')
+  if (reply[0] !== 'g') throw recordInvalid('redisStore', key)
   const reason = reply[1]
   return { outcome: 'gone', reason: reason === 'destroyed' || reason === 'replaced' ? reason : 'unknown' }
 }

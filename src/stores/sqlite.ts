@@ -1,15 +1,15 @@
 import { closeSync, openSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type * as Sqlite from 'node:sqlite'
-import { expiresAt, summaryOf } from '../core/stored-record.ts'
+import { expiresAt, recordOf, summaryOf } from '../core/stored-record.ts'
 import { SessionError } from '../errors.ts'
 import type { Draft, PatchResult, SessionStore, StoreContext, StoredRecord, StorePatch, Timer } from '../seam.ts'
 import type { SessionSummary } from '../types.ts'
 import { availability, recordInvalid, unavailable } from './availability.ts'
-import { MARK_MS, patchRow, rowOf } from './row.ts'
-import type { GoneMark, Row } from './row.ts'
+import { MARK_MS, patchRecord } from './row.ts'
+import type { GoneMark } from './row.ts'
 import { isBusy, sqliteError } from './sqlite-errors.ts'
-import { fieldsToText, metaOfRow, prepareDatabase, rowFromSqlite } from './sqlite-schema.ts'
+import { fieldsToText, metaOfRow, prepareDatabase, recordFromSqlite } from './sqlite-schema.ts'
 import type { SqliteRow, Statements } from './sqlite-schema.ts'
 
 export interface SqliteStoreOptions {
@@ -122,14 +122,14 @@ export function sqliteStore(options: SqliteStoreOptions): SessionStore {
       return run((sql, now) => {
         const row = sql.read.get(key, now) as SqliteRow | undefined
         if (row === undefined) return undefined
-        return row.gone === null ? parsed(row).record : { gone: row.gone, endedAt: row.last_active_at }
+        return row.gone === null ? parsed(row) : { gone: row.gone, endedAt: row.last_active_at }
       })
     },
     create(key: string, draft: Draft, writeId: string): Promise<boolean> {
       return transaction((sql, now) => {
         const present = sql.read.get(key, now) as SqliteRow | undefined
         if (present !== undefined) return present.gone === null && parsed(present).writeIds.includes(writeId)
-        insert(sql, key, rowOf(draft, writeId))
+        insert(sql, key, recordOf(draft, writeId))
         return true
       })
     },
@@ -137,8 +137,8 @@ export function sqliteStore(options: SqliteStoreOptions): SessionStore {
       return transaction((sql, now) => {
         const found = sql.read.get(key, now) as SqliteRow | undefined
         if (found === undefined || found.gone !== null) return goneResult(found)
-        const { result, row } = patchRow(parsed(found), patch)
-        if (row !== undefined) update(sql, key, row)
+        const { result, record } = patchRecord(parsed(found), patch)
+        if (record !== undefined) update(sql, key, record)
         return result
       })
     },
@@ -152,7 +152,7 @@ export function sqliteStore(options: SqliteStoreOptions): SessionStore {
         if (old === undefined || old.gone !== null) return goneResult(old)
         if (present !== undefined) return { outcome: 'conflict', version: present.version }
         sql.mark.run('replaced', now, now + MARK_MS, oldKey)
-        insert(sql, newKey, rowOf(draft, writeId))
+        insert(sql, newKey, recordOf(draft, writeId))
         return { outcome: 'applied', before: old.version, after: 1, counters: new Map() }
       })
     },
@@ -163,6 +163,12 @@ export function sqliteStore(options: SqliteStoreOptions): SessionStore {
         if (filter.userId !== undefined && filter.userId !== found.user_id) return false
         sql.mark.run(reason, now, Math.round(markUntil), key)
         return true
+      })
+    },
+    endUser(userId: string, markUntil: number, { except = '' }: { except?: string }): Promise<string[]> {
+      return run((sql, now) => {
+        const ended = sql.markUser.all(now, Math.round(markUntil), userId, except, now) as { key: string }[]
+        return ended.map(({ key }) => key)
       })
     },
     async *list(filter: { userId?: string }): AsyncIterable<SessionSummary> {
@@ -222,18 +228,18 @@ function rollBack(sql: Statements): void {
   }
 }
 
-function parsed(found: SqliteRow): Row {
-  const row = rowFromSqlite(found)
-  if (row === undefined) throw recordInvalid('sqliteStore')
-  return row
+function parsed(found: SqliteRow): StoredRecord {
+  const record = recordFromSqlite(found)
+  if (record === undefined) throw recordInvalid('sqliteStore', found.key)
+  return record
 }
 
 function goneResult(row: SqliteRow | undefined): PatchResult {
   return { outcome: 'gone', reason: row?.gone ?? 'unknown' }
 }
 
-function insert(sql: Statements, key: string, row: Row): void {
-  const { meta, version } = row.record
+function insert(sql: Statements, key: string, record: StoredRecord): void {
+  const { meta, version, writeIds } = record
   const times = [meta.createdAt, meta.lastActiveAt, meta.idleMs, meta.touchEveryMs, meta.absoluteAt].map(Math.round)
   sql.insert.run(
     key,
@@ -241,14 +247,14 @@ function insert(sql: Statements, key: string, row: Row): void {
     ...times,
     Number(meta.persistent),
     version,
-    row.writeIds.join(','),
-    fieldsToText(row),
+    writeIds.join(','),
+    fieldsToText(record),
     Math.round(expiresAt(meta)),
   )
 }
 
-function update(sql: Statements, key: string, row: Row): void {
-  const { meta, version } = row.record
+function update(sql: Statements, key: string, record: StoredRecord): void {
+  const { meta, version, writeIds } = record
   const times = [meta.lastActiveAt, meta.idleMs, meta.touchEveryMs, meta.absoluteAt].map(Math.round)
-  sql.update.run(...times, version, row.writeIds.join(','), fieldsToText(row), Math.round(expiresAt(meta)), key)
+  sql.update.run(...times, version, writeIds.join(','), fieldsToText(record), Math.round(expiresAt(meta)), key)
 }

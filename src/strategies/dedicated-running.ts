@@ -1,4 +1,4 @@
-import { applyChange, expiresAt, viewOf } from '../core/stored-record.ts'
+import { applyChange, expiresAt, isTouch, nextStamp, recordOf, viewOf } from '../core/stored-record.ts'
 import { SessionError } from '../errors.ts'
 import type {
   Change,
@@ -64,7 +64,7 @@ export class DedicatedStrategy implements RunningStrategy {
     const writeId = this.#writeId()
     const isNew = await this.#access.write(() => this.#store.create(id.key, draft, writeId))
     if (!isNew) throw new SessionError('SESSION_UNAVAILABLE', 'The new session id is taken: send the request again.')
-    return written(id.key, { meta: draft.meta, fields: draft.fields, version: 1 }, true)
+    return written(id.key, recordOf(draft, writeId), true)
   }
 
   async write(opened: Opened, change: Change): Promise<Written> {
@@ -72,7 +72,12 @@ export class DedicatedStrategy implements RunningStrategy {
     const patch = { ...change, writeId: this.#writeId() }
     const result = await this.#access.write(() => this.#store.patch(record.key, patch))
     if (result.outcome !== 'applied') throw this.#refused(record.key, result)
-    const next = applyChange(stored, change, result.after, result.counters)
+    const next = applyChange(
+      stored,
+      change,
+      isTouch(change) ? stored : nextStamp({ ...stored, version: result.before }, patch.writeId),
+      result.counters,
+    )
     return written(record.key, next, current && result.before === stored.version)
   }
 
@@ -83,7 +88,7 @@ export class DedicatedStrategy implements RunningStrategy {
     const result = await this.#access.write(() => this.#store.replace(key, id.key, draft, writeId))
     if (result.outcome !== 'applied') throw this.#refused(key, result)
     this.#context.ended(key, 'replaced')
-    return written(id.key, { meta: draft.meta, fields: draft.fields, version: 1 }, true)
+    return written(id.key, recordOf(draft, writeId), true)
   }
 
   async destroy(opened: Opened): Promise<JarDelta> {
@@ -173,7 +178,8 @@ export class DedicatedStrategy implements RunningStrategy {
       const changed = change(record)
       const patch = { ...changed, writeId: this.#writeId(), ifVersion: stored.version }
       const result = await this.#access.write(() => this.#store.patch(key, patch))
-      if (result.outcome === 'applied') return written(key, applyChange(stored, changed, result.after, result.counters), true)
+      if (result.outcome === 'applied')
+        return written(key, applyChange(stored, changed, nextStamp(stored, patch.writeId), result.counters), true)
       if (result.outcome === 'gone') throw this.#refused(key, result)
       if (attempt > 0) await this.#backOff(attempt)
       newest = await this.#newest(key)

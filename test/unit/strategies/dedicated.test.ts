@@ -117,7 +117,7 @@ describe('dedicated - the record', () => {
     const store = memoryStore()
     const strategy = start(store)
     expect(await strategy.open(jar('nobody'))).toEqual({ outcome: 'gone', reason: 'unknown' })
-    const record = { ...draft(), version: 1 }
+    const record = { ...draft(), version: 1, writeIds: [] }
     const stale = start({ ...store, read: async () => record })
     await world.advance(10_000)
     expect(await stale.open(jar('k'))).toEqual({ outcome: 'gone', reason: 'expired' })
