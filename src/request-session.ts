@@ -2,7 +2,7 @@
 import { type FieldChange, Fields } from './core/fields.ts'
 import { JarChanges, type PresentedJar } from './core/jar.ts'
 import { beginMeta, endOf, withLifetime } from './core/lifetime.ts'
-import { checkSize, checkUserId, type Ended, endedError, isEnded } from './core/refusals.ts'
+import { checkSize, checkUserId, endedError, type Frozen, frozenError, isEnded } from './core/refusals.ts'
 import { Turns } from './core/turns.ts'
 import type { Engine } from './engine.ts'
 import { SessionError } from './errors.ts'
@@ -22,8 +22,8 @@ export class RequestSession<D> implements OpenSession<D> {
   /** The handler has looked at the session: the answer varies by cookie. */
   seen = false
   #opened: Opened | undefined
-  /** Why this request must neither store anything nor set a cookie: its session ended a moment ago. */
-  #frozen: Ended | undefined
+  /** Why this request must neither store anything nor set a cookie. */
+  #frozen: Frozen | undefined
   readonly #presented: PresentedJar
   #changes: JarChanges | undefined
   #newId: SessionId | undefined
@@ -37,7 +37,7 @@ export class RequestSession<D> implements OpenSession<D> {
   readonly #turns = new Turns()
   #signal: { signal: AbortSignal; close(): void } | undefined
 
-  constructor(engine: Engine, presented: PresentedJar, opened: Opened | undefined, frozen: Ended | undefined) {
+  constructor(engine: Engine, presented: PresentedJar, opened: Opened | undefined, frozen: Frozen | undefined) {
     this.engine = engine
     this.#presented = presented
     this.#opened = opened
@@ -98,6 +98,7 @@ export class RequestSession<D> implements OpenSession<D> {
   logout(): Promise<void> {
     return this.#turns.run(async () => {
       const opened = this.#opened
+      if (this.#frozen === 'STORE_UNAVAILABLE') throw frozenError(this.#frozen)
       if (opened !== undefined) await this.#destroy(opened)
       if (this.#presented.jar !== undefined || this.#changes !== undefined) this.#jarChanges().deleteRoot()
       this.#startAfresh()
@@ -243,7 +244,7 @@ export class RequestSession<D> implements OpenSession<D> {
     const changes = this.fields.changes()
     const opened = this.#opened
     if (!evenIfUnchanged && changes.set.size === 0 && changes.add.size === 0 && !this.#lifetimeChanged()) return
-    if (this.#frozen !== undefined) throw endedError(this.#frozen)
+    if (this.#frozen !== undefined) throw frozenError(this.#frozen)
     this.#touchWanted = false
     this.#checkChange(opened?.record, changes, this.fields)
     if (opened === undefined) return this.#create(changes)
@@ -283,7 +284,7 @@ export class RequestSession<D> implements OpenSession<D> {
   /** A new id for this visitor: at login, at regenerate, and where a lifetime needs another root. */
   #moveTo(id: SessionId, meta: RecordMeta, keep: boolean | readonly (keyof D)[]): MaybePromise<void> {
     this.#refuseAfterHead()
-    if (this.#frozen === 'SESSION_REPLACED') throw endedError(this.#frozen)
+    if (this.#frozen === 'SESSION_REPLACED' || this.#frozen === 'STORE_UNAVAILABLE') throw frozenError(this.#frozen)
     const kept: ReadonlySet<unknown> | undefined = typeof keep === 'boolean' ? undefined : new Set(keep)
     const draft: Draft = { meta, fields: this.fields.encodeAll((name) => (kept === undefined ? keep === true : kept.has(name))) }
     const before = this.#opened

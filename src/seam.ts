@@ -133,6 +133,8 @@ export type Opening =
    * session may still be on its way to the browser: this request then stores nothing and sets no cookie.
    */
   | { readonly outcome: 'gone'; readonly reason: 'destroyed' | 'replaced' | 'expired' | 'unknown'; readonly endedAt?: number }
+  /** The store is down and visitors are served as strangers meanwhile: nothing is stored, no cookie is set or cleared. */
+  | { readonly outcome: 'anonymous' }
   /** A write the jar names is lost. With `opened`: the best copy, to be served or refused by the strategy's policy. */
   | { readonly outcome: 'regressed'; readonly opened?: Opened; readonly policy: 'serve' | 'fail' | 'byUser' }
 

@@ -118,7 +118,12 @@ class SessionsOf<D extends object> implements MountableSessions<D> {
       )
     }
     const opening = this.#engine.strategy.open(jar)
-    if (opening instanceof Promise) return opening.then((opened) => this.#begin(presented, jar.key, opened))
+    if (opening instanceof Promise) {
+      return opening.then(
+        (opened) => this.#begin(presented, jar.key, opened),
+        (error: unknown) => this.#openUnreadable(presented, jar.key, error),
+      )
+    }
     return this.#begin(presented, jar.key, opening)
   }
 
@@ -132,6 +137,8 @@ class SessionsOf<D extends object> implements MountableSessions<D> {
         return this.#openFound(presented, opening.opened)
       case 'gone':
         return new RequestSession<D>(this.#engine, presented, undefined, this.#frozen(opening))
+      case 'anonymous':
+        return new RequestSession<D>(this.#engine, presented, undefined, 'STORE_UNAVAILABLE')
       case 'regressed':
         return this.#openRegressed(presented, key, opening)
     }
@@ -179,6 +186,17 @@ class SessionsOf<D extends object> implements MountableSessions<D> {
     const raw = Object.fromEntries([...record.fields()].map((name) => [name, record.get(name)]))
     const repaired = (await onInvalid(raw)) as Record<string, unknown>
     open.fields.repair(repaired)
+    return open
+  }
+
+  /** A record that does not parse at all stays as it is, and there is nothing to repair: `onInvalid` can only begin anew. */
+  async #openUnreadable(presented: PresentedJar, key: string, error: unknown): Promise<OpenSession<D>> {
+    if (!SessionError.is(error) || error.code !== 'STORE_RECORD_INVALID') throw error
+    this.#engine.emit('invalid', { key, detail: 'the stored record does not parse' })
+    const { onInvalid } = this.#settings
+    if (onInvalid === 'fail') throw error
+    const open = new RequestSession<D>(this.#engine, presented, undefined, undefined)
+    if (typeof onInvalid === 'function') open.fields.repair((await onInvalid(undefined)) as Record<string, unknown>)
     return open
   }
 

@@ -11,6 +11,16 @@ export function endedError(code: Ended): SessionError {
   return new SessionError(code, `The session ${what} since this request was sent: nothing was stored. Send the request again.`)
 }
 
+/** Why a request may store nothing: its session ended a moment ago, or the store is down. */
+export type Frozen = Ended | 'STORE_UNAVAILABLE'
+
+export function frozenError(code: Frozen): SessionError {
+  if (code !== 'STORE_UNAVAILABLE') return endedError(code)
+  return new SessionError('STORE_UNAVAILABLE', 'The session store is down: this visitor is served as a stranger and nothing is stored.', {
+    headers: { 'retry-after': '1' },
+  })
+}
+
 export function isEnded(error: unknown): boolean {
   return SessionError.is(error) && (error.code === 'SESSION_GONE' || error.code === 'SESSION_REPLACED')
 }

@@ -5,6 +5,8 @@ import type {
   Draft,
   Jar,
   JarDelta,
+  MaybePromise,
+  Note,
   Opened,
   Opening,
   PatchResult,
@@ -13,106 +15,263 @@ import type {
   SessionId,
   SessionStore,
   StoredRecord,
+  StorePatch,
   StrategyContext,
   Written,
 } from '../seam.ts'
 import type { SessionSummary, SessionsStatus } from '../types.ts'
-import { queuePerKey } from './queue-per-key.ts'
-import type { QueuePerKey } from './queue-per-key.ts'
-import { storeAccess } from './store-access.ts'
-import type { StoreAccess } from './store-access.ts'
+import { compareAndSet } from './compare-and-set.ts'
+import { coversFloor, type DedicatedNotes, dedicatedNotes, type Floor, NO_FLOOR } from './dedicated-notes.ts'
+import { type Flight, type NearCache, type NearCacheOptions, type NearCopy, nearCacheOf } from './near-cache.ts'
+import { type QueuePerKey, queuePerKey } from './queue-per-key.ts'
+import { isUnavailable, type StoreAccess, storeAccess } from './store-access.ts'
 
-const NO_JAR: JarDelta = { set: [], delete: [] }
+export interface DedicatedSettings {
+  readonly store: SessionStore
+  readonly nearCache: NearCacheOptions | false
+  readonly whenDown: 'fail' | 'readCached' | 'anonymous'
+  readonly deadlineMs: number
+}
 
-/** A late writer learns for this long why nothing was stored; afterwards its session is merely unknown. */
+/** A late writer learns for this long, at least, why nothing was stored. */
 const MARK_MS = 600_000
-
-/** Compare-and-set attempts against the writers of other servers; those of this server queue. */
-const UPDATE_ATTEMPTS = 16
-const LONGEST_BACKOFF_MS = 32
 
 /** A session that logs in or regenerates while its user is revoked shows up in the next look. */
 const REVOKE_LOOKS = 3
 
-interface DedicatedOpened extends Opened {
+/** Clocks and rounding: a session that would have ended about now has expired, it is not lost. */
+const EXPIRY_GRACE_MS = 5_000
+
+/** One request's hold on a session of the store. */
+export class DedicatedOpened implements Opened {
+  readonly record: RecordView
   readonly stored: StoredRecord
+  readonly id: SessionId
+  /** As the browser holds them after the last answer. */
+  readonly notes: readonly Note[]
+  readonly floor: Floor
   /** False once somebody else's write lies between what this request holds and what the store holds. */
   readonly current: boolean
+  /** The record does not hold what the notes name: they have to be replaced. */
+  readonly isRegressed: boolean
+
+  constructor(
+    record: RecordView,
+    stored: StoredRecord,
+    id: SessionId,
+    notes: readonly Note[],
+    floor: Floor,
+    { current = true, isRegressed = false }: { current?: boolean; isRegressed?: boolean } = {},
+  ) {
+    this.record = record
+    this.stored = stored
+    this.id = id
+    this.notes = notes
+    this.floor = floor
+    this.current = current
+    this.isRegressed = isRegressed
+  }
 }
 
 export class DedicatedStrategy implements RunningStrategy {
+  readonly #settings: DedicatedSettings
   readonly #store: SessionStore
   readonly #context: StrategyContext
   readonly #access: StoreAccess
+  readonly #notes: DedicatedNotes
+  readonly #near: { cache: NearCache; release(): void } | undefined
+  readonly #cache: NearCache | undefined
   readonly #updates: QueuePerKey = queuePerKey()
 
-  constructor(store: SessionStore, deadlineMs: number, context: StrategyContext) {
+  constructor(settings: DedicatedSettings, context: StrategyContext) {
+    const { store, nearCache, deadlineMs } = settings
+    this.#settings = settings
     this.#store = store
     this.#context = context
-    this.#access = storeAccess(store, deadlineMs, context)
+    this.#notes = dedicatedNotes(store.name, context.keys, context.runtime)
+    if (nearCache !== false && store.freshness !== undefined) this.#near = nearCacheOf(store, nearCache, context.runtime)
+    this.#cache = this.#near?.cache
+    this.#access = storeAccess(store, deadlineMs, context, () => this.#cache?.start())
   }
 
-  open(jar: Jar): Promise<Opening> {
-    return this.#look(jar.key)
+  // ------------------------------------------------------------------ opening
+
+  open(jar: Jar): MaybePromise<Opening> {
+    // A jar without a floor asks the store: nothing says which copies are fresh enough for it.
+    const copy = jar.notes.length === 0 ? undefined : this.#cache?.fresh(jar.key)
+    if (copy !== undefined && expiresAt(copy.stored.meta) > this.#context.runtime.now()) {
+      const floor = this.#notes.peek(jar.notes, copy.note)
+      if (floor.version > 0 && coversFloor(copy.stored, floor)) {
+        rememberNote(copy, jar.notes, floor)
+        return { outcome: 'found', opened: new DedicatedOpened(copy.record, copy.stored, jar, jar.notes, floor) }
+      }
+    }
+    return this.#openFromStore(jar, jar.notes)
   }
 
-  reload(opened: Opened): Promise<Opening> {
-    return this.#look(opened.record.key)
+  reload(any: Opened): Promise<Opening> {
+    const { id, notes, floor } = any as DedicatedOpened
+    return this.#settings.whenDown === 'readCached' ? this.#openFromStore(id, notes) : this.#look(id, notes, floor)
   }
+
+  async #openFromStore(id: SessionId, notes: readonly Note[]): Promise<Opening> {
+    const floor = notes.length === 0 ? NO_FLOOR : this.#notes.verified(notes, id.id)
+    try {
+      return await this.#look(id, notes, floor)
+    } catch (error) {
+      if (!isUnavailable(error)) throw error
+      if (this.#settings.whenDown === 'anonymous') return { outcome: 'anonymous' }
+      const opened = this.#settings.whenDown === 'readCached' ? this.#oldCopy(id, notes, floor) : undefined
+      if (opened === undefined) throw error
+      return { outcome: 'found', opened }
+    }
+  }
+
+  async #look(id: SessionId, notes: readonly Note[], floor: Floor): Promise<Opening> {
+    const { key } = id
+    const found = await this.#asking(key, async (flight) => {
+      const answer = await this.#access.ask(() => this.#store.read(key))
+      if (answer === undefined || 'gone' in answer) return answer
+      const record = viewOf(key, answer)
+      const copy = flight && this.#cache?.keep(flight, answer, record)
+      if (copy !== undefined) rememberNote(copy, notes, floor)
+      return { record, stored: answer }
+    })
+    if (found === undefined) return this.#missing(id, floor)
+    if ('gone' in found) {
+      return { outcome: 'gone', reason: found.gone, ...(found.endedAt !== undefined && { endedAt: found.endedAt }) }
+    }
+    const { record, stored } = found
+    if (expiresAt(stored.meta) <= this.#context.runtime.now()) return this.#expired(key)
+    if (coversFloor(stored, floor)) return { outcome: 'found', opened: new DedicatedOpened(record, stored, id, notes, floor) }
+    return { outcome: 'regressed', opened: new DedicatedOpened(record, stored, id, notes, floor, { isRegressed: true }), policy: 'byUser' }
+  }
+
+  /** The root proves that there was a session. Whether it has expired or was lost, the notes know. */
+  #missing({ key, absoluteAt }: SessionId, floor: Floor): Opening {
+    const now = this.#context.runtime.now()
+    if (floor.version === 0) return { outcome: 'gone', reason: 'unknown' }
+    if (Math.min(floor.idleEndAt, absoluteAt) - EXPIRY_GRACE_MS <= now) return this.#expired(key)
+    return { outcome: 'regressed', policy: floor.hasUser ? 'fail' : 'byUser' }
+  }
+
+  #expired(key: string): Opening {
+    this.#context.ended(key, 'expired')
+    return { outcome: 'gone', reason: 'expired' }
+  }
+
+  #oldCopy(id: SessionId, notes: readonly Note[], floor: Floor): DedicatedOpened | undefined {
+    const copy = this.#cache?.old(id.key)
+    if (copy === undefined || expiresAt(copy.stored.meta) <= this.#context.runtime.now() || !coversFloor(copy.stored, floor))
+      return undefined
+    return new DedicatedOpened(copy.record, copy.stored, id, notes, floor, { current: false })
+  }
+
+  // ------------------------------------------------------------------ writing
 
   async create(id: SessionId, draft: Draft): Promise<Written> {
     const writeId = this.#writeId()
-    const isNew = await this.#access.write(() => this.#store.create(id.key, draft, writeId))
-    if (!isNew) throw new SessionError('SESSION_UNAVAILABLE', 'The new session id is taken: send the request again.')
-    return written(id.key, recordOf(draft, writeId), true)
+    return this.#asking(id.key, async (flight) => {
+      const isNew = await this.#access.ask(() => this.#store.create(id.key, draft, writeId))
+      if (!isNew) throw new SessionError('SESSION_UNAVAILABLE', 'The new session id is taken: send the request again.')
+      return this.#written(id, recordOf(draft, writeId), flight, undefined)
+    })
   }
 
-  async write(opened: Opened, change: Change): Promise<Written> {
-    const { record, stored, current } = opened as DedicatedOpened
-    const patch = { ...change, writeId: this.#writeId() }
-    const result = await this.#access.write(() => this.#store.patch(record.key, patch))
-    if (result.outcome !== 'applied') throw this.#refused(record.key, result)
-    const next = applyChange(
-      stored,
-      change,
-      isTouch(change) ? stored : nextStamp({ ...stored, version: result.before }, patch.writeId),
-      result.counters,
-    )
-    return written(record.key, next, current && result.before === stored.version)
+  async write(any: Opened, change: Change): Promise<Written> {
+    const opened = any as DedicatedOpened
+    const { key } = opened.record
+    const patch: StorePatch = { ...change, writeId: this.#writeId() }
+    return this.#asking(key, async (flight) => {
+      const result = await this.#patch(opened, patch)
+      if (result === 'down') return { opened, jar: NO_CHANGE }
+      if (result.outcome !== 'applied') throw this.#refused(key, result)
+      const { before } = result
+      const nearest = this.#cache?.base(key)
+      const base = opened.stored.version !== before && nearest?.version === before ? nearest : opened.stored
+      const stored = changed(base, patch, result)
+      const isCurrent = base.version === before && (base !== opened.stored || opened.current)
+      return this.#written(opened.id, stored, isCurrent ? flight : undefined, opened, isCurrent)
+    })
   }
 
-  async replace(opened: Opened | undefined, id: SessionId, draft: Draft): Promise<Written> {
-    if (opened === undefined) return this.create(id, draft)
+  /** `down`: only the time of the request was to be noted, and copies are served meanwhile. */
+  async #patch(opened: DedicatedOpened, patch: StorePatch): Promise<PatchResult | 'down'> {
+    try {
+      return await this.#access.ask(() => this.#store.patch(opened.record.key, patch))
+    } catch (error) {
+      if (this.#settings.whenDown === 'readCached' && isTouch(patch) && isUnavailable(error)) return 'down'
+      throw error
+    }
+  }
+
+  async replace(any: Opened | undefined, id: SessionId, draft: Draft): Promise<Written> {
+    if (any === undefined) return this.create(id, draft)
+    const opened = any as DedicatedOpened
     const { key } = opened.record
     const writeId = this.#writeId()
-    const result = await this.#access.write(() => this.#store.replace(key, id.key, draft, writeId))
-    if (result.outcome !== 'applied') throw this.#refused(key, result)
-    this.#context.ended(key, 'replaced')
-    return written(id.key, recordOf(draft, writeId), true)
+    const written = await this.#asking(id.key, async (flight) => {
+      const result = await this.#access.ask(() => this.#store.replace(key, id.key, draft, writeId))
+      if (result.outcome !== 'applied') throw this.#refused(key, result)
+      return this.#written(id, recordOf(draft, writeId), flight, opened)
+    })
+    await this.#endedEverywhere([key], 'replaced')
+    return written
   }
 
-  async destroy(opened: Opened): Promise<JarDelta> {
+  async destroy(any: Opened): Promise<JarDelta> {
+    const { id, notes, record } = any as DedicatedOpened
+    await this.#access.ask(() => this.#store.destroy(record.key, 'destroyed', this.#markUntil()))
+    await this.#endedEverywhere([record.key], 'destroyed')
+    return { set: [], delete: this.#notes.replaced(notes, id.id) }
+  }
+
+  settle(any: Opened, decoded: boolean): JarDelta | undefined {
+    const { stored, floor, notes, id, isRegressed } = any as DedicatedOpened
+    // The idle end moves on with each touch; the note may lag behind by as much as a touch may be late.
+    const lags = expiresAt(stored.meta) - floor.idleEndAt > stored.meta.touchEveryMs
+    const raise = isRegressed || (decoded && (stored.version > floor.version || lags))
+    const names = raise || notes.length > 1 ? this.#notes.replaced(notes, id.id) : []
+    if (!raise && names.length < 2) return undefined
+    const note = this.#notes.write(stored, id.id)
+    return { set: [{ name: note.name, value: note.value }], delete: names }
+  }
+
+  update(any: Opened, change: (record: RecordView) => Change): Promise<Written> {
+    const opened = any as DedicatedOpened
     const { key } = opened.record
-    await this.#access.write(() => this.#store.destroy(key, 'destroyed', this.#markUntil()))
-    this.#context.ended(key, 'destroyed')
-    return NO_JAR
+    return this.#updates(key, (waited) =>
+      compareAndSet(this.#context.runtime, opened.current && !waited ? opened : undefined, {
+        newest: () => this.#newest(opened),
+        attempt: ({ record, stored }) =>
+          this.#asking(key, async (flight) => {
+            const patch = { ...change(record), writeId: this.#writeId(), ifVersion: stored.version }
+            const result = await this.#access.ask(() => this.#store.patch(key, patch))
+            if (result.outcome === 'conflict') return undefined
+            if (result.outcome === 'gone') throw this.#refused(key, result)
+            return this.#written(opened.id, changed(stored, patch, result), flight, opened)
+          }),
+      }),
+    )
   }
 
-  settle(): undefined {
-    return undefined
+  async #newest({ id, notes }: DedicatedOpened): Promise<DedicatedOpened> {
+    const opening = await this.#look(id, notes, NO_FLOOR)
+    if (opening.outcome === 'found') return opening.opened as DedicatedOpened
+    const isReplaced = opening.outcome === 'gone' && opening.reason === 'replaced'
+    throw this.#refused(id.key, { outcome: 'gone', reason: isReplaced ? 'replaced' : 'destroyed' })
   }
 
-  update(opened: Opened, change: (record: RecordView) => Change): Promise<Written> {
-    return this.#updates(opened.record.key, (waited) => this.#compareAndSet(opened as DedicatedOpened, change, waited))
-  }
+  // ------------------------------------------------------------------ beyond one request
 
   async get(key: string): Promise<RecordView | undefined> {
-    const opening = await this.#look(key)
-    return opening.outcome === 'found' ? opening.opened.record : undefined
+    const found = await this.#access.ask(() => this.#store.read(key))
+    if (found === undefined || 'gone' in found) return undefined
+    return expiresAt(found.meta) > this.#context.runtime.now() ? viewOf(key, found) : undefined
   }
 
   async *list(filter: { userId?: string }): AsyncIterable<SessionSummary> {
-    this.#require('list')
+    this.#require(filter.userId === undefined ? 'list' : 'users')
     await this.#access.started()
     for await (const summary of this.#store.list(filter)) {
       if (summary.expiresAt > this.#context.runtime.now()) yield summary
@@ -120,29 +279,48 @@ export class DedicatedStrategy implements RunningStrategy {
   }
 
   async revoke(key: string, filter: { userId?: string }): Promise<boolean> {
-    const ended = await this.#access.write(() => this.#store.destroy(key, 'destroyed', this.#markUntil(), filter))
-    if (ended) this.#context.ended(key, 'revoked')
+    const ended = await this.#access.ask(() => this.#store.destroy(key, 'destroyed', this.#markUntil(), filter))
+    // Also when nothing was ended: a lost reply may hide that the first try has.
+    await this.#endedEverywhere(ended ? [key] : [], 'revoked')
     return ended
   }
 
   async revokeUser(userId: string, filter: { except?: string }): Promise<number> {
     this.#require('users')
     await this.#access.started()
-    let count = 0
+    const keys = this.#store.endUser === undefined ? await this.#endEach(userId, filter) : await this.#endUser(userId, filter)
+    await this.#endedEverywhere(keys, 'revoked')
+    return keys.length
+  }
+
+  async #endUser(userId: string, filter: { except?: string }): Promise<readonly string[]> {
+    // A retry finds what the first try has ended already gone: both count.
+    return this.#access.ask(async () => (await this.#store.endUser?.(userId, this.#markUntil(), filter)) ?? [])
+  }
+
+  async #endEach(userId: string, { except }: { except?: string }): Promise<string[]> {
+    const ended: string[] = []
     for (let look = 0; look < REVOKE_LOOKS; look++) {
-      const before = count
+      const before = ended.length
       for await (const { key } of this.#store.list({ userId })) {
-        if (key !== filter.except && (await this.revoke(key, { userId }))) count += 1
+        if (key === except) continue
+        if (await this.#access.ask(() => this.#store.destroy(key, 'destroyed', this.#markUntil(), { userId }))) ended.push(key)
       }
-      if (count === before) break
+      if (ended.length === before) break
     }
-    return count
+    return ended
   }
 
   status(): Omit<SessionsStatus, 'strategy' | 'node'> {
+    const { whenDown } = this.#settings
     const notProtected = [...(this.#store.notProtected ?? [])]
-    if (this.#access.state === 'down') notProtected.push('The store cannot be reached: requests that have a session are answered 503.')
-    return { store: { name: this.#store.name, state: this.#access.state }, notProtected }
+    if (this.#access.state === 'down') notProtected.push(DOWN[whenDown])
+    if (whenDown === 'readCached')
+      notProtected.push('While the store is down, a session revoked elsewhere may still be read here (whenDown: readCached).')
+    const store = { name: this.#store.name, state: this.#access.state }
+    if (this.#cache === undefined) return { store, notProtected }
+    const { sessions, bytes } = this.#cache.counts
+    return { store, notProtected, details: { nearCopies: sessions, nearCopyBytes: bytes, leaseMs: this.#cache.leaseMs } }
   }
 
   ready(): Promise<void> {
@@ -151,63 +329,49 @@ export class DedicatedStrategy implements RunningStrategy {
 
   async drain(): Promise<void> {}
 
-  close(): Promise<void> {
-    return this.#access.close()
+  async close(): Promise<void> {
+    this.#near?.release()
+    await this.#access.close()
   }
 
   // ------------------------------------------------------------------ within
 
-  async #look(key: string): Promise<Opening> {
-    const found = await this.#access.read(() => this.#store.read(key))
-    if (found === undefined) return { outcome: 'gone', reason: 'unknown' }
-    if ('gone' in found) {
-      return { outcome: 'gone', reason: found.gone, ...(found.endedAt !== undefined && { endedAt: found.endedAt }) }
+  async #asking<R>(key: string, ask: (flight: Flight | undefined) => Promise<R>): Promise<R> {
+    const flight = this.#cache?.begin(key)
+    try {
+      return await ask(flight)
+    } finally {
+      if (flight !== undefined) this.#cache?.end(flight)
     }
-    if (expiresAt(found.meta) <= this.#context.runtime.now()) {
-      this.#context.ended(key, 'expired')
-      return { outcome: 'gone', reason: 'expired' }
-    }
-    return { outcome: 'found', opened: openedOf(key, found, true) }
   }
 
-  async #compareAndSet(opened: DedicatedOpened, change: (record: RecordView) => Change, waited: boolean): Promise<Written> {
-    const { key } = opened.record
-    let newest = opened.current && !waited ? opened : await this.#newest(key)
-    for (let attempt = 0; attempt < UPDATE_ATTEMPTS; attempt++) {
-      const { record, stored } = newest
-      const changed = change(record)
-      const patch = { ...changed, writeId: this.#writeId(), ifVersion: stored.version }
-      const result = await this.#access.write(() => this.#store.patch(key, patch))
-      if (result.outcome === 'applied')
-        return written(key, applyChange(stored, changed, nextStamp(stored, patch.writeId), result.counters), true)
-      if (result.outcome === 'gone') throw this.#refused(key, result)
-      if (attempt > 0) await this.#backOff(attempt)
-      newest = await this.#newest(key)
+  /** `flight`: the record is the store's newest, as far as is known, and may be kept. */
+  #written(id: SessionId, stored: StoredRecord, flight: Flight | undefined, before: DedicatedOpened | undefined, current = true): Written {
+    const record = viewOf(id.key, stored)
+    const note = this.#notes.write(stored, id.id)
+    const copy = flight && this.#cache?.keep(flight, stored, record)
+    if (copy !== undefined) copy.note = note
+    const shown = { name: note.name, value: note.value }
+    const floor = { notes: [note.content], version: note.content.version, idleEndAt: note.content.idleEndAt, hasUser: note.content.hasUser }
+    const replaced = before === undefined ? [] : this.#notes.replaced(before.notes, before.id.id)
+    return { opened: new DedicatedOpened(record, stored, id, [shown], floor, { current }), jar: { set: [shown], delete: replaced } }
+  }
+
+  /** Copies on other servers answer for the lease at most: once this resolves, no server accepts these sessions any more. */
+  async #endedEverywhere(keys: readonly string[], reason: 'destroyed' | 'replaced' | 'revoked'): Promise<void> {
+    for (const key of keys) {
+      this.#cache?.drop(key)
+      this.#context.ended(key, reason)
     }
-    throw new SessionError('SESSION_UNAVAILABLE', 'Too many servers update this session at once: send the request again.', {
-      headers: { 'retry-after': '1' },
-    })
-  }
-
-  async #newest(key: string): Promise<DedicatedOpened> {
-    const opening = await this.#look(key)
-    if (opening.outcome === 'found') return opening.opened as DedicatedOpened
-    throw this.#refused(key, {
-      outcome: 'gone',
-      reason: opening.outcome === 'gone' && opening.reason === 'replaced' ? 'replaced' : 'destroyed',
-    })
-  }
-
-  #backOff(attempt: number): Promise<void> {
     const { runtime } = this.#context
-    const most = Math.min(2 ** attempt, LONGEST_BACKOFF_MS)
-    const wait = ((runtime.randomBytes(1)[0] as number) / 256) * most
-    return new Promise((done) => void runtime.setTimer(wait, done))
+    const leaseMs = this.#cache?.leaseMs
+    if (leaseMs !== undefined) await new Promise<void>((done) => void runtime.setTimer(leaseMs, done))
   }
 
   #refused(key: string, result: PatchResult): SessionError {
     if (result.outcome !== 'gone')
       return new SessionError('SESSION_UNAVAILABLE', 'The session changed under this write: send the request again.')
+    this.#cache?.drop(key)
     this.#context.ended(key, result.reason === 'replaced' ? 'replaced' : 'destroyed')
     if (result.reason === 'replaced') {
       return new SessionError('SESSION_REPLACED', 'The session has a new id: nothing was stored. Send the request again.')
@@ -230,10 +394,26 @@ export class DedicatedStrategy implements RunningStrategy {
   }
 }
 
-function openedOf(key: string, stored: StoredRecord, current: boolean): DedicatedOpened {
-  return { record: viewOf(key, stored), stored, current }
+const NO_CHANGE: JarDelta = { set: [], delete: [] }
+
+const DOWN: Readonly<Record<DedicatedSettings['whenDown'], string>> = {
+  fail: 'The store cannot be reached: requests that have a session are answered 503.',
+  readCached: 'The store cannot be reached: near copies are read, all else is answered 503.',
+  anonymous: 'The store cannot be reached: visitors are served as strangers, and writes are answered 503.',
 }
 
-function written(key: string, stored: StoredRecord, current: boolean): Written {
-  return { opened: openedOf(key, stored, current), jar: NO_JAR }
+function rememberNote(copy: NearCopy, notes: readonly Note[], floor: Floor): void {
+  const [note] = notes
+  const [content] = floor.notes
+  if (notes.length !== 1 || note === undefined || content === undefined || copy.note?.value === note.value) return
+  copy.note = { name: note.name, value: note.value, content }
+}
+
+function changed(base: StoredRecord, patch: StorePatch, result: Extract<PatchResult, { outcome: 'applied' }>): StoredRecord {
+  const isNext = base.version === result.before
+  const known = isNext ? base : { version: result.before, writeIds: [] }
+  const stamp = isTouch(patch)
+    ? { version: result.after, writeIds: known.writeIds }
+    : { ...nextStamp(known, patch.writeId), version: result.after }
+  return applyChange(base, patch, stamp, result.counters)
 }

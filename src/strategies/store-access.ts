@@ -1,5 +1,6 @@
 import { SessionError } from '../errors.ts'
 import type { SessionStore, StoreContext, StrategyContext } from '../seam.ts'
+import { circuitBreaker } from './circuit-breaker.ts'
 
 /** A store with its state watched, opened when first needed, and one retry where a reply was lost. */
 export interface StoreAccess {
@@ -8,19 +9,23 @@ export interface StoreAccess {
   ready(): Promise<void>
   /** The same, but a store that is down is left to the operation that follows to report. */
   started(): Promise<void>
-  read<R>(work: () => Promise<R>): Promise<R>
-  /** `work` must be safe to send twice: it carries a write id, or ends something. */
-  write<R>(work: () => Promise<R>): Promise<R>
+  /** `work` must be safe to send twice: it reads, carries a write id, or ends something. */
+  ask<R>(work: () => Promise<R>): Promise<R>
   close(): Promise<void>
 }
 
 /** Long enough for a broken connection to be replaced, jittered so that not all servers come back at once. */
 const RETRY_AFTER_MS = 25
 const RETRY_JITTER_MS = 50
+/** A failure that took this part of the deadline made somebody wait. */
+const SLOW = 0.5
+/** The key of no session: what is asked about it shows whether the store answers. */
+const PROBE_KEY = 'probe'.padEnd(43, '-')
 
-export function storeAccess(store: SessionStore, deadlineMs: number, context: StrategyContext): StoreAccess {
+/** `opened`: the store has been opened, and may be watched from now on. */
+export function storeAccess(store: SessionStore, deadlineMs: number, context: StrategyContext, whenOpened: () => void): StoreAccess {
   const { runtime } = context
-  let state: 'up' | 'down' = 'down'
+  let stateOfStore: 'up' | 'down' = 'down'
   let degraded = false
   let opening: Promise<void> | undefined
   let opened = false
@@ -31,10 +36,10 @@ export function storeAccess(store: SessionStore, deadlineMs: number, context: St
     logger: context.logger,
     deadlineMs,
     stateChanged(next, detail): void {
-      state = next
-      if (closed || degraded === (next === 'down')) return
-      degraded = next === 'down'
-      context.emit(degraded ? 'degraded' : 'recovered', { detail })
+      stateOfStore = next
+      // A store that knows that it is back is believed: nobody has to wait for a probe.
+      if (next === 'up' && breaker.isOpen) return breaker.succeeded()
+      tellState(detail)
     },
     expired(key, userId): void {
       context.ended(key, 'expired')
@@ -42,18 +47,42 @@ export function storeAccess(store: SessionStore, deadlineMs: number, context: St
     },
   }
 
+  const breaker = circuitBreaker(
+    runtime,
+    () => store.read(PROBE_KEY),
+    (isOpen) =>
+      tellState(isOpen ? `${store.name} did not answer several times in a row within the deadline` : `${store.name} answers again`),
+  )
+
+  function state(): 'up' | 'down' {
+    return stateOfStore === 'down' || breaker.isOpen ? 'down' : 'up'
+  }
+
+  function tellState(detail: string): void {
+    const isDown = state() === 'down'
+    if (closed || degraded === isDown) return
+    degraded = isDown
+    context.emit(isDown ? 'degraded' : 'recovered', { detail })
+  }
+
   async function ready(): Promise<void> {
     if (closed) throw closedError()
     opening ??= store.ready(storeContext)
     try {
       await opening
-      opened = true
+      isOpenNow()
     } catch (error) {
       opening = undefined
       // From now on the store itself says at once whether it can be reached, and comes back by itself.
-      opened = isUnavailable(error)
+      if (isUnavailable(error)) isOpenNow()
       throw error
     }
+  }
+
+  function isOpenNow(): void {
+    if (opened || closed) return
+    opened = true
+    whenOpened()
   }
 
   async function started(): Promise<void> {
@@ -69,11 +98,16 @@ export function storeAccess(store: SessionStore, deadlineMs: number, context: St
   async function attempt<R>(work: () => Promise<R>): Promise<R> {
     if (closed) throw closedError()
     if (!opened) await started()
-    const wasUp = state === 'up'
+    if (breaker.isOpen) throw unanswered(store.name)
+    const wasUp = state() === 'up'
     const startedAt = runtime.monotonic()
     try {
-      return await work()
+      const result = await work()
+      breaker.succeeded()
+      return result
     } catch (error) {
+      if (isUnavailable(error)) breaker.failed(runtime.monotonic() - startedAt >= deadlineMs * SLOW)
+      else breaker.succeeded()
       // During a known outage there is nothing to gain; at the deadline there is no time left.
       const left = deadlineMs - (runtime.monotonic() - startedAt)
       const wait = RETRY_AFTER_MS + ((runtime.randomBytes(1)[0] as number) / 256) * RETRY_JITTER_MS
@@ -100,22 +134,28 @@ export function storeAccess(store: SessionStore, deadlineMs: number, context: St
 
   return {
     get state(): 'up' | 'down' {
-      return state
+      return state()
     },
     ready,
     started,
-    read: attempt,
-    write: attempt,
+    ask: attempt,
     async close(): Promise<void> {
       if (closed) return
       closed = true
+      breaker.close()
       if (opened || opening !== undefined) await store.close()
     },
   }
 }
 
-function isUnavailable(error: unknown): boolean {
+export function isUnavailable(error: unknown): boolean {
   return SessionError.is(error) && error.code === 'STORE_UNAVAILABLE'
+}
+
+function unanswered(store: string): SessionError {
+  return new SessionError('STORE_UNAVAILABLE', `The ${store} store does not answer: check its load, or whether it is stopped.`, {
+    headers: { 'retry-after': '1' },
+  })
 }
 
 function closedError(): SessionError {

@@ -13,7 +13,8 @@ import type {
   StrategyContext,
 } from '../../../src/seam.ts'
 import { memoryStore } from '../../../src/stores/memory.ts'
-import { dedicated } from '../../../src/strategies/dedicated.ts'
+import { dedicated, type DedicatedOptions } from '../../../src/strategies/dedicated.ts'
+import type { DedicatedOpened } from '../../../src/strategies/dedicated-running.ts'
 import { createVirtualWorld } from '../../setup/virtual-runtime.ts'
 import type { VirtualRuntime, VirtualWorld } from '../../setup/virtual-runtime.ts'
 
@@ -29,7 +30,7 @@ beforeEach(() => {
   ended.length = 0
 })
 
-function start(store: SessionStore, deadlineMs = 2_000): RunningStrategy {
+function start(store: SessionStore, deadlineMs = 2_000, options: Partial<DedicatedOptions> = {}): RunningStrategy {
   const context: StrategyContext = {
     node: 'n1',
     runtime,
@@ -40,7 +41,7 @@ function start(store: SessionStore, deadlineMs = 2_000): RunningStrategy {
     ended: (key, reason) => void ended.push(`${key} ${reason}`),
     logger: console,
   }
-  return dedicated({ store, deadlineMs }).start(context)
+  return dedicated({ store, deadlineMs, ...options }).start(context)
 }
 
 /** Lets virtual time pass until the promise has settled. */
@@ -109,7 +110,7 @@ describe('dedicated - the record', () => {
     await strategy.write(await opened(strategy, 'k'), change({ other: '1' }, { n: 10 }))
     const { opened: after, jar: delta } = await strategy.write(mine, change({ a: undefined }, { n: 1 }))
     expect([after.record.get('n'), after.record.isRemoved('a'), after.record.get('other')]).toEqual(['12', true, undefined])
-    expect(delta).toEqual({ set: [], delete: [] })
+    expect([delta.set.length, delta.delete.length]).toEqual([1, 1])
     expect(strategy.settle(after, true)).toBeUndefined()
   })
 
@@ -129,7 +130,7 @@ describe('dedicated - the end of a session', () => {
   test('a write after logout stores nothing and is SESSION_GONE', async () => {
     const strategy = start(memoryStore())
     const { opened: mine } = await strategy.create(id('k'), draft())
-    expect(await strategy.destroy(await opened(strategy, 'k'))).toEqual({ set: [], delete: [] })
+    expect(await strategy.destroy(mine)).toEqual({ set: [], delete: [(mine as DedicatedOpened).notes[0]?.name] })
     await expect(strategy.write(mine, change({ a: '1' }))).rejects.toEqual(code('SESSION_GONE'))
     await expect(strategy.update(mine, () => change({ a: '1' }))).rejects.toEqual(code('SESSION_GONE'))
     await expect(strategy.replace(mine, id('k2'), draft())).rejects.toEqual(code('SESSION_GONE'))
@@ -245,7 +246,14 @@ describe('dedicated - update', () => {
 })
 
 /** A memory store whose replies can be lost, whose connection can be down, and that can hang. */
-function flaky(): SessionStore & { lose: number; down: boolean; hang: boolean; calls: number; report(state: 'up' | 'down'): void } {
+function flaky(): SessionStore & {
+  lose: number
+  down: boolean
+  hang: boolean
+  silent: boolean
+  calls: number
+  report(state: 'up' | 'down'): void
+} {
   const store = memoryStore()
   let context: StoreContext | undefined
   const lost = (): SessionError => new SessionError('STORE_UNAVAILABLE', 'connection lost')
@@ -254,6 +262,7 @@ function flaky(): SessionStore & { lose: number; down: boolean; hang: boolean; c
     lose: 0,
     down: false,
     hang: false,
+    silent: false,
     calls: 0,
     report: (state: 'up' | 'down') => context?.stateChanged(state, 'test'),
     async ready(given: StoreContext) {
@@ -270,6 +279,9 @@ function flaky(): SessionStore & { lose: number; down: boolean; hang: boolean; c
     self.calls += 1
     if (self.down) throw lost()
     if (self.hang) return new Promise(() => {})
+    // As a stopped server: nothing comes until the deadline.
+    if (self.silent) await new Promise<void>((done) => void runtime.setTimer(context?.deadlineMs ?? 0, done))
+    if (self.silent) throw lost()
     const result = await work()
     if (self.lose === 0) return result
     self.lose -= 1
@@ -322,6 +334,60 @@ describe('dedicated - outages', () => {
     expect(events).toEqual(['degraded', 'recovered'])
   })
 
+  test('a store that does not answer is asked by nobody but a probe after some slow failures, until it answers again', async () => {
+    const store = flaky()
+    const strategy = start(store, 500)
+    const { opened: mine } = await strategy.create(id('k'), draft())
+    store.report('up')
+    store.silent = true
+    for (let attempt = 0; attempt < 3; attempt++) {
+      await expect(passing(strategy.write(mine, change({ a: '1' })) as Promise<unknown>)).rejects.toEqual(code('STORE_UNAVAILABLE'))
+    }
+    const at = world.elapsed()
+    await expect(strategy.open(jar('k'))).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE', headers: { 'retry-after': '1' } })
+    expect(world.elapsed()).toBe(at)
+    expect(await strategy.status()).toMatchObject({ store: { state: 'down' } })
+    store.calls = 0
+    await world.advance(2_000)
+    expect([store.calls > 0, store.calls <= 4]).toEqual([true, true])
+    store.silent = false
+    await world.advance(1_000)
+    expect((await opened(strategy, 'k')).record.key).toBe('k')
+    expect(events).toEqual(['degraded', 'recovered'])
+  })
+
+  test("anonymous - visitors are strangers while the store is down, and nobody's session is touched", async () => {
+    const store = flaky()
+    const strategy = start(store, 500, { whenDown: 'anonymous' })
+    const { opened: mine } = await strategy.create(id('k'), draft())
+    store.down = true
+    expect(await passing(strategy.open(jar('k')))).toEqual({ outcome: 'anonymous' })
+    await expect(passing(strategy.reload(mine))).rejects.toEqual(code('STORE_UNAVAILABLE'))
+    await expect(passing(strategy.write(mine, change({ a: '1' })))).rejects.toEqual(code('STORE_UNAVAILABLE'))
+    store.down = false
+    expect((await opened(strategy, 'k')).record.key).toBe('k')
+  })
+
+  test('readCached - copies that cover the floor are read for a while, writes are refused, a touch is not', async () => {
+    const store = Object.assign(flaky(), { freshness: 'lease' as const })
+    const strategy = start(store, 500, { whenDown: 'readCached', nearCache: { leaseMs: 100, outageMs: 5_000 } })
+    const { opened: mine, jar: given } = await strategy.create(id('k'), draft({ a: '1' }))
+    const browser = { ...jar('k'), notes: given.set }
+    const [other] = (await strategy.create(id('other'), draft())).jar.set
+    store.down = true
+    await world.advance(1_000)
+    const opening = await passing(strategy.open(browser))
+    expect(opening).toMatchObject({ outcome: 'found' })
+    expect((opening as unknown as { opened: DedicatedOpened }).opened.record.get('a')).toBe('1')
+    await expect(passing(strategy.write(mine, change({ a: '2' })))).rejects.toEqual(code('STORE_UNAVAILABLE'))
+    expect((await passing(strategy.write(mine, change()))).jar).toEqual({ set: [], delete: [] })
+    await expect(passing(strategy.open({ ...jar('nobody'), notes: other === undefined ? [] : [other] }))).rejects.toEqual(
+      code('STORE_UNAVAILABLE'),
+    )
+    await world.advance(5_000)
+    await expect(passing(strategy.open(browser))).rejects.toEqual(code('STORE_UNAVAILABLE'))
+  })
+
   test('a store that is down at the start fails ready(), and serves once it is up', async () => {
     const store = flaky()
     store.down = true
@@ -341,12 +407,83 @@ describe('dedicated - outages', () => {
   })
 })
 
+describe('dedicated - what a store lost', () => {
+  const alive = { absoluteAt: Number.MAX_SAFE_INTEGER }
+
+  test('a session that the notes say is alive and the store does not know is regressed, not a stranger', async () => {
+    const strategy = start(memoryStore())
+    const { jar: given } = await strategy.create(id('k'), draft())
+    const { jar: bound } = await strategy.create(id('u'), draft({}, { userId: 'ada' }))
+    const empty = start(memoryStore())
+    expect(await empty.open({ ...jar('k'), ...alive, notes: given.set })).toEqual({ outcome: 'regressed', policy: 'byUser' })
+    expect(await empty.open({ ...jar('u'), ...alive, notes: bound.set })).toEqual({ outcome: 'regressed', policy: 'fail' })
+    await world.advance(10_000)
+    expect(await empty.open({ ...jar('k'), ...alive, notes: given.set })).toEqual({ outcome: 'gone', reason: 'expired' })
+  })
+
+  test('notes that were forged, or made for another session, accuse nobody', async () => {
+    const strategy = start(memoryStore())
+    const { jar: given } = await strategy.create(id('k'), draft())
+    const [note] = given.set as [{ name: string; value: string }]
+    const forged = { name: note.name, value: `${note.value.slice(0, -2)}AA` }
+    expect(await start(memoryStore()).open({ ...jar('k'), ...alive, notes: [forged] })).toEqual({ outcome: 'gone', reason: 'unknown' })
+    const moved = { ...jar('k'), id: 'another secret', ...alive, notes: [note] }
+    expect(await start(memoryStore()).open(moved)).toEqual({ outcome: 'gone', reason: 'unknown' })
+  })
+
+  test('a store that fell back is regressed, also when it has counted past the floor, and is served by policy once', async () => {
+    const store = memoryStore()
+    const strategy = start(store)
+    const { opened: mine } = await strategy.create(id('k'), draft({ a: '0' }))
+    const old = await store.read('k')
+    const seen = await strategy.write(mine, change({ a: '1' }))
+    const browser = { ...jar('k'), ...alive, notes: seen.jar.set }
+    const fallen = memoryStore()
+    const restored = start(fallen)
+    await fallen.create('k', draft({ a: '0' }), (old as unknown as { writeIds: string[] }).writeIds[0] as string)
+    expect(await restored.open(browser)).toMatchObject({ outcome: 'regressed', policy: 'byUser' })
+    for (let count = 0; count < 3; count++) await restored.write(await opened(restored, 'k'), change({ b: String(count) }))
+    const opening = await restored.open(browser)
+    expect(opening).toMatchObject({ outcome: 'regressed', opened: { stored: { version: 4 } } })
+    const delta = restored.settle((opening as { opened: Opened }).opened, false)
+    expect(delta?.delete).toEqual([seen.jar.set[0]?.name])
+    expect(await restored.open({ ...browser, notes: delta?.set ?? [] })).toMatchObject({ outcome: 'found' })
+  })
+})
+
+describe('dedicated - notes', () => {
+  test('a read of something newer raises the floor, a read of nothing does not, and parallel answers add up', async () => {
+    const store = memoryStore()
+    const [a, b] = [start(store), start(store)]
+    const { jar: first, opened: mine } = await a.create(id('k'), draft())
+    const second = await b.write(mine, change({ x: '1' }))
+    const newer = await opened(a, 'k')
+    const stale = { ...jar('k'), notes: first.set }
+    const opening = (await a.open(stale)) as { opened: Opened }
+    expect(a.settle(opening.opened, false)).toBeUndefined()
+    expect(a.settle(opening.opened, true)).toMatchObject({ delete: [first.set[0]?.name] })
+    expect((newer as DedicatedOpened).stored.version).toBe(2)
+    const both = (await a.open({ ...stale, notes: [...first.set, ...second.jar.set] })) as { opened: Opened }
+    expect(a.settle(both.opened, false)?.delete).toHaveLength(2)
+  })
+
+  test("notes of another strategy's or store's kind are left alone", async () => {
+    const other = await start(Object.assign(memoryStore(), { name: 'other' })).create(id('k'), draft())
+    const strategy = start(memoryStore())
+    await strategy.create(id('k'), draft())
+    const opening = (await strategy.open({ ...jar('k'), notes: other.jar.set })) as { opened: Opened }
+    expect(strategy.settle(opening.opened, true)?.delete).toEqual([])
+  })
+})
+
 describe('dedicated - options', () => {
   test('all problems are reported together', () => {
-    const make = (): unknown => dedicated({ nearCache: {}, whenDown: 'readCached', deadlineMs: 0, stor: 1 } as never)
+    const nearCache = { leaseMs: 5_000, maxSession: 1 }
+    const make = (): unknown => dedicated({ nearCache, whenDown: 'readCached', deadlineMs: 0, stor: 1 } as never)
     expect(make).toThrow(code('CONFIG_INVALID'))
-    for (const part of ['store must', 'nearCache', 'near cache', 'deadlineMs', '"stor"']) expect(make).toThrow(part)
-    expect(() => dedicated({ store: memoryStore(), whenDown: 'anonymous' as never })).toThrow('later release')
+    for (const part of ['store must', 'leaseMs', '"maxSession"', 'readCached', 'deadlineMs', '"stor"']) expect(make).toThrow(part)
+    expect(() => dedicated({ store: memoryStore(), whenDown: 'ignore' as never })).toThrow('whenDown must be')
+    expect(() => dedicated({ store: memoryStore(), whenDown: 'readCached' })).toThrow('a store with a near cache')
     expect(() => dedicated(undefined as never)).toThrow(code('CONFIG_INVALID'))
   })
 })
