@@ -6,7 +6,6 @@ import type {
   Jar,
   JarDelta,
   MaybePromise,
-  Note,
   Opened,
   Opening,
   PatchResult,
@@ -21,57 +20,18 @@ import type {
 } from '../seam.ts'
 import type { SessionSummary, SessionsStatus } from '../types.ts'
 import { compareAndSet } from './compare-and-set.ts'
-import { coversFloor, type DedicatedNotes, dedicatedNotes, type Floor, NO_FLOOR } from './dedicated-notes.ts'
-import { type Flight, type NearCache, type NearCacheOptions, type NearCopy, nearCacheOf } from './near-cache.ts'
+import { type DedicatedNotes, dedicatedNotes, NO_FLOOR } from './dedicated-notes.ts'
+import { DedicatedOpened, DedicatedOpener } from './dedicated-opening.ts'
+import type { DedicatedSettings } from './dedicated-parts.ts'
+import { type Flight, type NearCache, nearCacheOf, withFlight } from './near-cache.ts'
 import { type QueuePerKey, queuePerKey } from './queue-per-key.ts'
 import { isUnavailable, type StoreAccess, storeAccess } from './store-access.ts'
-
-export interface DedicatedSettings {
-  readonly store: SessionStore
-  readonly nearCache: NearCacheOptions | false
-  readonly whenDown: 'fail' | 'readCached' | 'anonymous'
-  readonly deadlineMs: number
-}
 
 /** A late writer learns for this long, at least, why nothing was stored. */
 const MARK_MS = 600_000
 
 /** A session that logs in or regenerates while its user is revoked shows up in the next look. */
 const REVOKE_LOOKS = 3
-
-/** Clocks and rounding: a session that would have ended about now has expired, it is not lost. */
-const EXPIRY_GRACE_MS = 5_000
-
-/** One request's hold on a session of the store. */
-export class DedicatedOpened implements Opened {
-  readonly record: RecordView
-  readonly stored: StoredRecord
-  readonly id: SessionId
-  /** As the browser holds them after the last answer. */
-  readonly notes: readonly Note[]
-  readonly floor: Floor
-  /** False once somebody else's write lies between what this request holds and what the store holds. */
-  readonly current: boolean
-  /** The record does not hold what the notes name: they have to be replaced. */
-  readonly isRegressed: boolean
-
-  constructor(
-    record: RecordView,
-    stored: StoredRecord,
-    id: SessionId,
-    notes: readonly Note[],
-    floor: Floor,
-    { current = true, isRegressed = false }: { current?: boolean; isRegressed?: boolean } = {},
-  ) {
-    this.record = record
-    this.stored = stored
-    this.id = id
-    this.notes = notes
-    this.floor = floor
-    this.current = current
-    this.isRegressed = isRegressed
-  }
-}
 
 export class DedicatedStrategy implements RunningStrategy {
   readonly #settings: DedicatedSettings
@@ -81,6 +41,7 @@ export class DedicatedStrategy implements RunningStrategy {
   readonly #notes: DedicatedNotes
   readonly #near: { cache: NearCache; release(): void } | undefined
   readonly #cache: NearCache | undefined
+  readonly #opener: DedicatedOpener
   readonly #updates: QueuePerKey = queuePerKey()
 
   constructor(settings: DedicatedSettings, context: StrategyContext) {
@@ -90,88 +51,25 @@ export class DedicatedStrategy implements RunningStrategy {
     this.#context = context
     this.#notes = dedicatedNotes(store.name, context.keys, context.runtime)
     if (nearCache !== false && store.freshness !== undefined) this.#near = nearCacheOf(store, nearCache, context.runtime)
-    this.#cache = this.#near?.cache
-    this.#access = storeAccess(store, deadlineMs, context, () => this.#cache?.start())
+    const cache = this.#near?.cache
+    this.#cache = cache
+    this.#access = storeAccess(store, deadlineMs, context, () => cache?.start())
+    this.#opener = new DedicatedOpener({ settings, context, access: this.#access, notes: this.#notes, cache })
   }
-
-  // ------------------------------------------------------------------ opening
 
   open(jar: Jar): MaybePromise<Opening> {
-    // A jar without a floor asks the store: nothing says which copies are fresh enough for it.
-    const copy = jar.notes.length === 0 ? undefined : this.#cache?.fresh(jar.key)
-    if (copy !== undefined && expiresAt(copy.stored.meta) > this.#context.runtime.now()) {
-      const floor = this.#notes.peek(jar.notes, copy.note)
-      if (floor.version > 0 && coversFloor(copy.stored, floor)) {
-        rememberNote(copy, jar.notes, floor)
-        return { outcome: 'found', opened: new DedicatedOpened(copy.record, copy.stored, jar, jar.notes, floor) }
-      }
-    }
-    return this.#openFromStore(jar, jar.notes)
+    return this.#opener.open(jar)
   }
 
-  reload(any: Opened): Promise<Opening> {
-    const { id, notes, floor } = any as DedicatedOpened
-    return this.#settings.whenDown === 'readCached' ? this.#openFromStore(id, notes) : this.#look(id, notes, floor)
-  }
-
-  async #openFromStore(id: SessionId, notes: readonly Note[]): Promise<Opening> {
-    const floor = notes.length === 0 ? NO_FLOOR : this.#notes.verified(notes, id.id)
-    try {
-      return await this.#look(id, notes, floor)
-    } catch (error) {
-      if (!isUnavailable(error)) throw error
-      if (this.#settings.whenDown === 'anonymous') return { outcome: 'anonymous' }
-      const opened = this.#settings.whenDown === 'readCached' ? this.#oldCopy(id, notes, floor) : undefined
-      if (opened === undefined) throw error
-      return { outcome: 'found', opened }
-    }
-  }
-
-  async #look(id: SessionId, notes: readonly Note[], floor: Floor): Promise<Opening> {
-    const { key } = id
-    const found = await this.#asking(key, async (flight) => {
-      const answer = await this.#access.ask(() => this.#store.read(key))
-      if (answer === undefined || 'gone' in answer) return answer
-      const record = viewOf(key, answer)
-      const copy = flight && this.#cache?.keep(flight, answer, record)
-      if (copy !== undefined) rememberNote(copy, notes, floor)
-      return { record, stored: answer }
-    })
-    if (found === undefined) return this.#missing(id, floor)
-    if ('gone' in found) {
-      return { outcome: 'gone', reason: found.gone, ...(found.endedAt !== undefined && { endedAt: found.endedAt }) }
-    }
-    const { record, stored } = found
-    if (expiresAt(stored.meta) <= this.#context.runtime.now()) return this.#expired(key)
-    if (coversFloor(stored, floor)) return { outcome: 'found', opened: new DedicatedOpened(record, stored, id, notes, floor) }
-    return { outcome: 'regressed', opened: new DedicatedOpened(record, stored, id, notes, floor, { isRegressed: true }), policy: 'byUser' }
-  }
-
-  /** The root proves that there was a session. Whether it has expired or was lost, the notes know. */
-  #missing({ key, absoluteAt }: SessionId, floor: Floor): Opening {
-    const now = this.#context.runtime.now()
-    if (floor.version === 0) return { outcome: 'gone', reason: 'unknown' }
-    if (Math.min(floor.idleEndAt, absoluteAt) - EXPIRY_GRACE_MS <= now) return this.#expired(key)
-    return { outcome: 'regressed', policy: floor.hasUser ? 'fail' : 'byUser' }
-  }
-
-  #expired(key: string): Opening {
-    this.#context.ended(key, 'expired')
-    return { outcome: 'gone', reason: 'expired' }
-  }
-
-  #oldCopy(id: SessionId, notes: readonly Note[], floor: Floor): DedicatedOpened | undefined {
-    const copy = this.#cache?.old(id.key)
-    if (copy === undefined || expiresAt(copy.stored.meta) <= this.#context.runtime.now() || !coversFloor(copy.stored, floor))
-      return undefined
-    return new DedicatedOpened(copy.record, copy.stored, id, notes, floor, { current: false })
+  reload(opened: Opened): Promise<Opening> {
+    return this.#opener.reload(opened)
   }
 
   // ------------------------------------------------------------------ writing
 
   async create(id: SessionId, draft: Draft): Promise<Written> {
     const writeId = this.#writeId()
-    return this.#asking(id.key, async (flight) => {
+    return withFlight(this.#cache, id.key, async (flight) => {
       const isNew = await this.#access.ask(() => this.#store.create(id.key, draft, writeId))
       if (!isNew) throw new SessionError('SESSION_UNAVAILABLE', 'The new session id is taken: send the request again.')
       return this.#written(id, recordOf(draft, writeId), flight, undefined)
@@ -182,7 +80,7 @@ export class DedicatedStrategy implements RunningStrategy {
     const opened = any as DedicatedOpened
     const { key } = opened.record
     const patch: StorePatch = { ...change, writeId: this.#writeId() }
-    return this.#asking(key, async (flight) => {
+    return withFlight(this.#cache, key, async (flight) => {
       const result = await this.#patch(opened, patch)
       if (result === 'down') return { opened, jar: NO_CHANGE }
       if (result.outcome !== 'applied') throw this.#refused(key, result)
@@ -210,7 +108,7 @@ export class DedicatedStrategy implements RunningStrategy {
     const opened = any as DedicatedOpened
     const { key } = opened.record
     const writeId = this.#writeId()
-    const written = await this.#asking(id.key, async (flight) => {
+    const written = await withFlight(this.#cache, id.key, async (flight) => {
       const result = await this.#access.ask(() => this.#store.replace(key, id.key, draft, writeId))
       if (result.outcome !== 'applied') throw this.#refused(key, result)
       return this.#written(id, recordOf(draft, writeId), flight, opened)
@@ -244,7 +142,7 @@ export class DedicatedStrategy implements RunningStrategy {
       compareAndSet(this.#context.runtime, opened.current && !waited ? opened : undefined, {
         newest: () => this.#newest(opened),
         attempt: ({ record, stored }) =>
-          this.#asking(key, async (flight) => {
+          withFlight(this.#cache, key, async (flight) => {
             const patch = { ...change(record), writeId: this.#writeId(), ifVersion: stored.version }
             const result = await this.#access.ask(() => this.#store.patch(key, patch))
             if (result.outcome === 'conflict') return undefined
@@ -256,7 +154,7 @@ export class DedicatedStrategy implements RunningStrategy {
   }
 
   async #newest({ id, notes }: DedicatedOpened): Promise<DedicatedOpened> {
-    const opening = await this.#look(id, notes, NO_FLOOR)
+    const opening = await this.#opener.look(id, notes, NO_FLOOR)
     if (opening.outcome === 'found') return opening.opened as DedicatedOpened
     const isReplaced = opening.outcome === 'gone' && opening.reason === 'replaced'
     throw this.#refused(id.key, { outcome: 'gone', reason: isReplaced ? 'replaced' : 'destroyed' })
@@ -336,15 +234,6 @@ export class DedicatedStrategy implements RunningStrategy {
 
   // ------------------------------------------------------------------ within
 
-  async #asking<R>(key: string, ask: (flight: Flight | undefined) => Promise<R>): Promise<R> {
-    const flight = this.#cache?.begin(key)
-    try {
-      return await ask(flight)
-    } finally {
-      if (flight !== undefined) this.#cache?.end(flight)
-    }
-  }
-
   /** `flight`: the record is the store's newest, as far as is known, and may be kept. */
   #written(id: SessionId, stored: StoredRecord, flight: Flight | undefined, before: DedicatedOpened | undefined, current = true): Written {
     const record = viewOf(id.key, stored)
@@ -400,13 +289,6 @@ const DOWN: Readonly<Record<DedicatedSettings['whenDown'], string>> = {
   fail: 'The store cannot be reached: requests that have a session are answered 503.',
   readCached: 'The store cannot be reached: near copies are read, all else is answered 503.',
   anonymous: 'The store cannot be reached: visitors are served as strangers, and writes are answered 503.',
-}
-
-function rememberNote(copy: NearCopy, notes: readonly Note[], floor: Floor): void {
-  const [note] = notes
-  const [content] = floor.notes
-  if (notes.length !== 1 || note === undefined || content === undefined || copy.note?.value === note.value) return
-  copy.note = { name: note.name, value: note.value, content }
 }
 
 function changed(base: StoredRecord, patch: StorePatch, result: Extract<PatchResult, { outcome: 'applied' }>): StoredRecord {

@@ -181,6 +181,21 @@ export class NearCache {
   }
 }
 
+/** Asks the store with a flight under way, where there is a cache to keep the answer. */
+export async function withFlight<R>(
+  cache: NearCache | undefined,
+  key: string,
+  ask: (flight: Flight | undefined) => Promise<R>,
+): Promise<R> {
+  if (cache === undefined) return ask(undefined)
+  const flight = cache.begin(key)
+  try {
+    return await ask(flight)
+  } finally {
+    cache.end(flight)
+  }
+}
+
 function sizeOf({ stored }: NearCopy): number {
   let size = COPY_BYTES
   for (const [name, value] of stored.fields) size += name.length + value.length

@@ -14,7 +14,7 @@ import type {
 } from '../../../src/seam.ts'
 import { memoryStore } from '../../../src/stores/memory.ts'
 import { dedicated, type DedicatedOptions } from '../../../src/strategies/dedicated.ts'
-import type { DedicatedOpened } from '../../../src/strategies/dedicated-running.ts'
+import type { DedicatedOpened } from '../../../src/strategies/dedicated-opening.ts'
 import { createVirtualWorld } from '../../setup/virtual-runtime.ts'
 import type { VirtualRuntime, VirtualWorld } from '../../setup/virtual-runtime.ts'
 
