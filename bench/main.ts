@@ -9,9 +9,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { freePort } from '../test/setup/ports.ts'
-import { startRedis } from '../test/setup/servers.ts'
 import { cpuSeconds, type Load, load, rotatingJars, userSeconds } from './load.ts'
 import { type Figures, type Measured, median, report } from './report.ts'
+import { perRequest, type PerRequest } from './store-counts.ts'
+import { type BenchStore, startStores, type StoreKind } from './stores.ts'
 import { VARIANTS, type VariantOptions } from './variants.ts'
 
 const SESSIONS = 64
@@ -31,7 +32,7 @@ const { values } = parseArgs({
 interface Running {
   readonly name: string
   readonly url: string
-  readonly pids: number[]
+  readonly store: BenchStore | undefined
   /** A wrk script of each kind: what writes move on must not be what reads are measured on. */
   readonly scripts: Readonly<Record<(typeof KINDS)[number], string>>
   readonly children: ChildProcess[]
@@ -61,12 +62,13 @@ async function startServer(name: string, options: VariantOptions): Promise<{ chi
   return { child, port }
 }
 
-async function start(name: string, redis: { url: string; pid: number }): Promise<Running> {
-  const { servers, redis: usesRedis } = VARIANTS[name] as { servers: number; redis: boolean }
+async function start(name: string, stores: ReadonlyMap<StoreKind, BenchStore>): Promise<Running> {
+  const { servers, store: kind } = VARIANTS[name] as { servers: number; store?: StoreKind }
+  const store = kind === undefined ? undefined : stores.get(kind)
   const meshPorts = await Promise.all(Array.from({ length: servers }, () => freePort()))
   const peers = meshPorts.map((port) => `127.0.0.1:${port}`)
   const started = await Promise.all(
-    meshPorts.map((meshPort, index) => startServer(name, { redisUrl: redis.url, port: 0, meshPort, peers, node: `n${index + 1}` })),
+    meshPorts.map((meshPort, index) => startServer(name, { storeUrl: store?.url ?? '', port: 0, meshPort, peers, node: `n${index + 1}` })),
   )
   const url = `http://127.0.0.1:${started[0]?.port}`
   const scripts = { read: '', write: '' }
@@ -75,13 +77,12 @@ async function start(name: string, redis: { url: string; pid: number }): Promise
     writeFileSync(scripts[kind], rotatingJars(await seed(url)))
   }
   const children = started.map(({ child }) => child)
-  return {
-    name,
-    url,
-    scripts,
-    children,
-    pids: [...children.map((child) => child.pid as number), ...(usesRedis ? [redis.pid] : [])],
-  }
+  return { name, url, scripts, children, store }
+}
+
+/** All servers of the variant and its store. */
+function pidsOf({ children, store }: Running): number[] {
+  return [...children.map((child) => child.pid as number), ...(store?.pids() ?? [])]
 }
 
 /** Jars in steady state: seeded, then used twice, taking what each answer sets. */
@@ -106,22 +107,33 @@ async function seed(url: string): Promise<string[]> {
   return jars
 }
 
-async function measure(running: Running, kind: (typeof KINDS)[number], seconds: number): Promise<Load & { cpu: number; user: number }> {
-  const spent = (of: (pid: number) => number): number => running.pids.reduce((sum, pid) => sum + of(pid), 0)
+interface Sample extends Load {
+  readonly cpu: number
+  readonly user: number
+  readonly store: PerRequest | undefined
+}
+
+async function measure(running: Running, kind: (typeof KINDS)[number], seconds: number): Promise<Sample> {
+  const spent = (of: (pid: number) => number): number => pidsOf(running).reduce((sum, pid) => sum + of(pid), 0)
+  const countsBefore = await running.store?.counts?.()
   const before = { cpu: spent(cpuSeconds), user: spent(userSeconds) }
   const result = await load(`${running.url}/${kind}`, running.scripts[kind], seconds, CONNECTIONS)
   const cpu = spent(cpuSeconds) - before.cpu
   const user = spent(userSeconds) - before.user
   if (result.failed > 0) throw new Error(`${running.name} ${kind}: ${result.failed} requests failed`)
-  return { ...result, cpu, user }
+  const counts = await running.store?.counts?.()
+  const store = countsBefore && counts && perRequest(countsBefore, counts, result.requests, result.seconds)
+  return { ...result, cpu, user, store }
 }
 
 installPeers()
 const names = values.only === undefined ? Object.keys(VARIANTS) : ['bare', 'floor', ...values.only.split(',')]
-const redis = await startRedis()
+const unknown = names.filter((name) => !Object.hasOwn(VARIANTS, name))
+if (unknown.length > 0) throw new Error(`no variant ${unknown.join(', ')}: choose from ${Object.keys(VARIANTS).join(', ')}`)
+const stores = await startStores(new Set(names.flatMap((name) => VARIANTS[name]?.store ?? [])))
 const all: Running[] = []
 try {
-  for (const name of names) all.push(await start(name, redis))
+  for (const name of names) all.push(await start(name, stores))
   const samples = new Map<string, Figures[]>()
   const rounds = Number(values.rounds)
   for (const running of all) for (const kind of KINDS) await measure(running, kind, 2)
@@ -129,25 +141,25 @@ try {
     console.log(`Round ${round} of ${rounds}…`)
     for (const kind of KINDS) {
       for (const running of all) {
-        const { cpu, user, requests, seconds } = await measure(running, kind, Number(values.seconds))
+        const { cpu, user, requests, seconds, store } = await measure(running, kind, Number(values.seconds))
         const key = `${running.name} ${kind}`
         samples.set(key, [
           ...(samples.get(key) ?? []),
-          { cpuMicros: (cpu / requests) * 1e6, userMicros: (user / requests) * 1e6, perSecond: requests / seconds },
+          { cpuMicros: (cpu / requests) * 1e6, userMicros: (user / requests) * 1e6, perSecond: requests / seconds, store },
         ])
       }
     }
   }
   const figures = (name: string, kind: string): Figures => {
     const taken = samples.get(`${name} ${kind}`) ?? []
-    const middle = (pick: keyof Figures): number => median(taken.map((sample) => sample[pick]))
-    return { cpuMicros: middle('cpuMicros'), userMicros: middle('userMicros'), perSecond: middle('perSecond') }
+    const middle = (pick: 'cpuMicros' | 'userMicros' | 'perSecond'): number => median(taken.map((sample) => sample[pick]))
+    return { cpuMicros: middle('cpuMicros'), userMicros: middle('userMicros'), perSecond: middle('perSecond'), store: taken.at(-1)?.store }
   }
   const measured: Measured[] = names.map((name) => ({ name, read: figures(name, 'read'), write: figures(name, 'write') }))
   console.log(report(measured))
   if (values.json !== undefined) writeFileSync(values.json, JSON.stringify({ rounds, seconds: Number(values.seconds), measured }, null, 2))
 } finally {
   for (const running of all) for (const child of running.children) child.kill('SIGKILL')
-  await redis.stop()
+  for (const store of stores.values()) await store.stop()
   rmSync(folder, { recursive: true, force: true })
 }

@@ -1,9 +1,13 @@
+import type { PerRequest } from './store-counts.ts'
+
 export interface Figures {
   /** CPU µs per request, all servers and the store. */
   readonly cpuMicros: number
   /** Of them outside the kernel. A slow server pays the kernel for waking the load generator with each answer. */
   readonly userMicros: number
   readonly perSecond: number
+  /** What the store counted, where it counts. */
+  readonly store?: PerRequest | undefined
 }
 
 export interface Measured {
@@ -18,7 +22,12 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? (sorted[middle] as number) : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2
 }
 
-const PEERS = ['express-session + connect-redis', 'iron-session']
+const PEERS = [
+  'express-session + connect-redis',
+  'express-session + connect-pg-simple',
+  'express-session + connect-memcached',
+  'iron-session',
+]
 
 /** A table: CPU over the bare framework, as a ratio of each peer and of the floor, and the throughput beside the bare framework's. */
 export function report(measured: readonly Measured[]): string {
@@ -28,12 +37,12 @@ export function report(measured: readonly Measured[]): string {
   for (const kind of ['read', 'write'] as const) {
     for (const what of ['cpuMicros', 'userMicros'] as const) lines.push(...table(kind, what), '')
   }
-  return lines.join('\n')
+  return [...lines, ...storeTable(measured)].join('\n')
 
   function table(kind: 'read' | 'write', what: 'cpuMicros' | 'userMicros'): string[] {
     const over = (one: Measured): number => one[kind][what] - bare[kind][what]
     const title = `${kind.toUpperCase()}, ${what === 'cpuMicros' ? 'CPU' : 'CPU outside the kernel'}`
-    const columns = ['µs over bare', 'of the floor', ...PEERS.map((peer) => `of ${peer.split(' ')[0]}`), 'throughput of bare']
+    const columns = ['µs over bare', 'of the floor', ...PEERS.map((peer) => `of ${peer.split(' ').at(-1)}`), 'throughput of bare']
     const rows = measured
       .filter((one) => one !== bare)
       .map((one) => {
@@ -47,7 +56,23 @@ export function report(measured: readonly Measured[]): string {
         ]
       })
     return [[title, ...columns], ...rows].map(
-      ([name = '', ...cells]) => `${name.padEnd(34)}${cells.map((cell) => cell.padStart(20)).join('')}`,
+      ([name = '', ...cells]) => `${name.padEnd(36)}${cells.map((cell) => cell.padStart(19)).join('')}`,
     )
   }
+}
+
+/** What Redis itself counted: commands sent per request, and bytes both ways. */
+function storeTable(measured: readonly Measured[]): string[] {
+  const rows = measured.flatMap(({ name, read, write }) => {
+    if (read.store === undefined || write.store === undefined) return []
+    const cells = [read.store, write.store].flatMap(({ commands, bytes, pingsPerSecond }) => [
+      commands.toFixed(3),
+      bytes.toFixed(0),
+      pingsPerSecond.toFixed(0),
+    ])
+    return [[name, ...cells]]
+  })
+  if (rows.length === 0) return []
+  const title = ['STORE, per request (pings/s apart)', 'read: commands', 'bytes', 'pings/s', 'write: commands', 'bytes', 'pings/s']
+  return [title, ...rows].map(([name = '', ...cells]) => `${name.padEnd(36)}${cells.map((cell) => cell.padStart(16)).join('')}`)
 }

@@ -1,10 +1,13 @@
 /** Each way to keep a session, as an Express middleware and the two handlers that are measured. */
 import { createHash } from 'node:crypto'
 import type { Express, Request, RequestHandler, Response } from 'express'
+import type { Store } from 'express-session'
 import { type BenchField, FIELDS, fieldValue } from './session-data.ts'
+import type { StoreKind } from './stores.ts'
 
 export interface VariantOptions {
-  readonly redisUrl: string
+  /** Of the store that the variant needs. */
+  readonly storeUrl: string
   readonly port: number
   readonly peers: readonly string[]
   readonly meshPort: number
@@ -84,13 +87,18 @@ async function holdfast(name: string, options: VariantOptions): Promise<Variant>
   const { expressSessions } = (await import(dist('adapters/express.js'))) as typeof import('../src/adapters/express.ts')
   const { tcpTransport } = (await import(dist('transports/tcp.js'))) as typeof import('../src/transports/tcp.ts')
   const { redisStore } = (await import(dist('stores/redis.js'))) as typeof import('../src/stores/redis.ts')
+  const { postgresStore } = (await import(dist('stores/postgres.js'))) as typeof import('../src/stores/postgres.ts')
+  const { memcachedStore } = (await import(dist('stores/memcached.js'))) as typeof import('../src/stores/memcached.ts')
+  const url = options.storeUrl
   const transport = () =>
     tcpTransport({ cluster: name, secrets: SECRET, port: options.meshPort, host: '127.0.0.1', peers: [...options.peers] })
   const strategies: Record<string, () => Parameters<typeof root.createSessions>[0]['strategy']> = {
     replication: () => root.replication({ transport: transport(), acks: 1 }),
     affinity: () => root.affinity({ transport: transport(), backups: 1 }),
     cookieBased: () => root.cookieBased({}),
-    dedicated: () => root.dedicated({ store: redisStore({ url: options.redisUrl }) }),
+    'dedicated (Redis)': () => root.dedicated({ store: redisStore({ url }) }),
+    'dedicated (PostgreSQL)': () => root.dedicated({ store: postgresStore({ url }) }),
+    'dedicated (Memcached)': () => root.dedicated({ store: memcachedStore({ url }) }),
   }
   const strategy = strategies[name]
   if (strategy === undefined) throw new Error(`no variant ${name}`)
@@ -105,23 +113,34 @@ async function holdfast(name: string, options: VariantOptions): Promise<Variant>
   return { mount: (app) => routes(app, expressSessions(sessions), (request) => sessions.of(request).data), ready: () => sessions.ready() }
 }
 
-async function connectRedis(options: VariantOptions): Promise<Variant> {
+async function expressSession(store: Store, ready: () => Promise<void>): Promise<Variant> {
   const { default: session } = await import('express-session')
+  const middleware = session({ store, secret: SECRET, resave: false, saveUninitialized: false, cookie: { secure: false } })
+  return { mount: (app) => routes(app, middleware, (request) => request.session as unknown as Fields), ready }
+}
+
+async function connectRedis(options: VariantOptions): Promise<Variant> {
   const { RedisStore } = await import('connect-redis')
   const { createClient } = await import('redis')
-  const client = createClient({ url: options.redisUrl })
+  const client = createClient({ url: options.storeUrl })
   client.on('error', (error) => console.error(error))
-  const middleware = session({
-    store: new RedisStore({ client }),
-    secret: SECRET,
-    resave: false,
-    saveUninitialized: false,
-    cookie: { secure: false },
-  })
-  return {
-    mount: (app) => routes(app, middleware, (request) => request.session as unknown as Fields),
-    ready: async () => void (await client.connect()),
-  }
+  return expressSession(new RedisStore({ client }), async () => void (await client.connect()))
+}
+
+async function connectPostgres(options: VariantOptions): Promise<Variant> {
+  const { default: session } = await import('express-session')
+  const { default: connect } = await import('connect-pg-simple')
+  const PostgresStore = connect(session)
+  return expressSession(new PostgresStore({ conString: options.storeUrl, createTableIfMissing: true }), async () => undefined)
+}
+
+async function connectMemcached(options: VariantOptions): Promise<Variant> {
+  const { default: session } = await import('express-session')
+  // It brings no types.
+  const name: string = 'connect-memcached'
+  const { default: connect } = (await import(name)) as { default: (from: typeof session) => new (options: { hosts: string[] }) => Store }
+  const MemcachedStore = connect(session)
+  return expressSession(new MemcachedStore({ hosts: [new URL(options.storeUrl).host] }), async () => undefined)
 }
 
 async function ironSession(): Promise<Variant> {
@@ -153,21 +172,30 @@ async function ironSession(): Promise<Variant> {
 }
 
 /** Two servers where the strategy copies between servers: the CPU of both is counted. */
-export const VARIANTS: Readonly<Record<string, { servers: number; redis: boolean }>> = {
-  bare: { servers: 1, redis: false },
-  floor: { servers: 1, redis: false },
-  replication: { servers: 2, redis: false },
-  affinity: { servers: 2, redis: false },
-  cookieBased: { servers: 1, redis: false },
-  dedicated: { servers: 1, redis: true },
-  'express-session + connect-redis': { servers: 1, redis: true },
-  'iron-session': { servers: 1, redis: false },
+export const VARIANTS: Readonly<Record<string, { servers: number; store?: StoreKind }>> = {
+  bare: { servers: 1 },
+  floor: { servers: 1 },
+  replication: { servers: 2 },
+  affinity: { servers: 2 },
+  cookieBased: { servers: 1 },
+  'dedicated (Redis)': { servers: 1, store: 'redis' },
+  'dedicated (PostgreSQL)': { servers: 1, store: 'postgres' },
+  'dedicated (Memcached)': { servers: 1, store: 'memcached' },
+  'express-session + connect-redis': { servers: 1, store: 'redis' },
+  'express-session + connect-pg-simple': { servers: 1, store: 'postgres' },
+  'express-session + connect-memcached': { servers: 1, store: 'memcached' },
+  'iron-session': { servers: 1 },
+}
+
+const PEERS: Readonly<Record<string, (options: VariantOptions) => Promise<Variant>>> = {
+  'iron-session': ironSession,
+  'express-session + connect-redis': connectRedis,
+  'express-session + connect-pg-simple': connectPostgres,
+  'express-session + connect-memcached': connectMemcached,
 }
 
 export async function createVariant(name: string, options: VariantOptions): Promise<Variant> {
   if (name === 'bare') return bare()
   if (name === 'floor') return floor()
-  if (name === 'iron-session') return ironSession()
-  if (name === 'express-session + connect-redis') return connectRedis(options)
-  return holdfast(name, options)
+  return PEERS[name]?.(options) ?? holdfast(name, options)
 }

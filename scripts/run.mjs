@@ -10,7 +10,7 @@ import { missingServers, requireServers } from './lib/servers.mjs'
 
 const MINUTES = 60_000
 
-const TEST_SERVERS = ['redis-server', 'memcached', 'postgres', 'mariadbd', 'chromium']
+const TEST_SERVERS = ['redis-server', 'memcached', 'postgres', 'mariadbd', 'nats-server', 'chromium']
 
 /**
  * Under the lock: dependencies, Node, servers, build. A warm clone touches neither the network nor the disk beyond stamps.
@@ -46,7 +46,7 @@ const commands = {
     return forwardTo(node, ['scripts/test.ts', ...args], { ...environment, NODE_ENV: 'test' })
   },
   async bench(args) {
-    const { node, environment } = await setUp({ servers: ['redis-server', 'wrk'] })
+    const { node, environment } = await setUp({ servers: ['redis-server', 'postgres', 'memcached', 'wrk'] })
     return forwardTo(node, ['bench/main.ts', ...args], environment)
   },
   async build() {
