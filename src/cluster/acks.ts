@@ -18,6 +18,8 @@ export interface Acks {
   /** Rejects only when the key ended meanwhile. */
   wait(request: AckRequest): Promise<AckOutcome>
   acked(incarnation: string, sequence: number): void
+  /** Those that have neither acknowledged nor gone away. */
+  outstanding(sequence: number): readonly string[]
   down(incarnation: string): void
   /** The session ended: who still waits for its write learns it. */
   fail(key: string, error: () => Error): void
@@ -101,6 +103,7 @@ export function createAcks(runtime: Runtime, deadlineMs: number): Acks {
       waiter.count++
       judge(waiter)
     },
+    outstanding: (sequence) => [...(waiters.get(sequence)?.outstanding ?? [])],
     down(incarnation) {
       for (const waiter of [...waiters.values()]) {
         if (!waiter.outstanding.delete(incarnation)) continue

@@ -3,7 +3,8 @@ import { SessionError } from '../errors.ts'
 import type { Change, RecordView } from '../seam.ts'
 import { type Core, DEADLINE_MS, goneError, unavailable } from './core.ts'
 import type { Entry } from './entries.ts'
-import type { CompareOutcome, MessageOf } from './messages.ts'
+import type { CompareOutcome } from './message-codes.ts'
+import type { MessageOf } from './messages.ts'
 import type { Writes } from './writes.ts'
 
 /**

@@ -1,9 +1,11 @@
 import { SessionError } from '../errors.ts'
 import type { StrategyContext, Transport } from '../seam.ts'
 import { type Acks, createAcks } from './acks.ts'
+import { type Contact, createContact } from './contact.ts'
 import { createEntries, type Entries, type Entry, type Tombstone } from './entries.ts'
 import { createMembers, type Members } from './members.ts'
-import { encodeMessage, type Message, type TombstoneReason } from './messages.ts'
+import type { TombstoneReason } from './message-codes.ts'
+import { encodeMessage, type Message } from './messages.ts'
 import { createOutbox, type Outbox } from './outbox.ts'
 import { createPlacement, type Placement, type Policy } from './placement.ts'
 import { createRequests, type Requests } from './requests.ts'
@@ -17,6 +19,8 @@ export interface TableOptions {
   /** Holders beside the first that must have a write before it is acknowledged. */
   readonly acks: number
   readonly onDegraded: 'continue' | 'fail'
+  /** Out of touch with the majority: serve what is here, or refuse. */
+  readonly whenCutOff: 'continue' | 'fail'
 }
 
 /** What the parts of one server's table share. */
@@ -28,6 +32,7 @@ export interface Core {
   readonly entries: Entries
   readonly outbox: Outbox
   readonly acks: Acks
+  readonly contact: Contact
   readonly requests: Requests
   /** Encodes and queues for one server. */
   post(incarnation: string, message: Message): void
@@ -54,6 +59,7 @@ export function createCore(options: TableOptions, context: StrategyContext): Cor
     entries: createEntries(self),
     outbox,
     acks: createAcks(runtime, DEADLINE_MS),
+    contact: createContact(members, runtime, post),
     requests: createRequests(runtime, post),
     post,
     self,

@@ -3,7 +3,8 @@ import { compareDots, type Dot } from '../core/merge.ts'
 import type { Timer } from '../seam.ts'
 import { type Core, DEADLINE_MS, goneError, tombstoneMessage } from './core.ts'
 import type { Entry, Tombstone } from './entries.ts'
-import type { Claim, MessageOf } from './messages.ts'
+import type { Claim } from './message-codes.ts'
+import type { MessageOf } from './messages.ts'
 import { applyDelta, type ClusterRecord, mergeRecords, touched } from './record.ts'
 
 /** What comes in from other servers, applied in causal order. */
@@ -12,6 +13,8 @@ export interface Delivery {
   record(incarnation: string, message: MessageOf<'record'>): void
   tombstone(incarnation: string, message: MessageOf<'tombstone'>): void
   touch(message: MessageOf<'touch'>): void
+  /** Says that what this sequence stands for has been applied. */
+  acknowledge(incarnation: string, sequence: number): void
   /** Ends a session here. False: it had ended before. */
   bury(key: string, tombstone: Tombstone): boolean
   /** Takes over what `record` knows. Undefined: the session has ended. */
@@ -151,6 +154,7 @@ export function createDelivery(core: Core): Delivery {
   }
 
   return {
+    acknowledge,
     adopt,
     bury,
     delta(incarnation, message) {

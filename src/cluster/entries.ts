@@ -3,7 +3,7 @@ import { covers } from '../core/floor.ts'
 import type { Dot } from '../core/merge.ts'
 import type { FloorNote } from './floor-note.ts'
 import type { Home } from './placement.ts'
-import type { TombstoneReason } from './messages.ts'
+import type { TombstoneReason } from './message-codes.ts'
 import { createOrigins } from './origins.ts'
 import type { ClusterRecord } from './record.ts'
 

@@ -1,10 +1,13 @@
 import type { Keys, Peer, Runtime } from '../seam.ts'
-import type { ServerState } from './messages.ts'
+import type { ServerState } from './message-codes.ts'
 
 export const LABEL_BYTES = 4
 
 /** A server that vanished may be cut off rather than dead: what it alone may hold stays undecided this long. */
 const LOST_MS = 2_000
+
+/** One that never came back counts as a member for this long: a majority is one of those who may still serve. */
+const FORGET_MS = 600_000
 
 export interface Member {
   readonly peer: Peer
@@ -34,12 +37,15 @@ export interface Members {
   setState(member: Member, state: ServerState, sessions: number): void
   /** True while a server that did not say goodbye is missing for a short time only. */
   recentlyLost(): boolean
+  /** Names of servers that vanished without a goodbye, with the monotonic time of their loss: they may still serve visitors. */
+  lost(): ReadonlyMap<string, number>
+  /** How many servers, this one included, are more than half of those that may be serving. */
+  majority(): number
   label(node: string): string
 }
 
 export function createMembers(self: Peer, keys: Keys, runtime: Runtime): Members {
   const byIncarnation = new Map<string, Member>()
-  /** Node name to the monotonic time until which its loss counts as recent. */
   const lost = new Map<string, number>()
   let version = 0
   let others: readonly Member[] = []
@@ -84,7 +90,7 @@ export function createMembers(self: Peer, keys: Keys, runtime: Runtime): Members
       if (member === undefined) return
       byIncarnation.delete(peer.incarnation)
       const back = [...byIncarnation.values()].some((other) => other.peer.node === peer.node)
-      if (member.state !== 'leaving' && !back) lost.set(peer.node, runtime.monotonic() + LOST_MS)
+      if (member.state !== 'leaving' && !back) lost.set(peer.node, runtime.monotonic())
       changed()
     },
     setState(member, state, sessions) {
@@ -94,9 +100,17 @@ export function createMembers(self: Peer, keys: Keys, runtime: Runtime): Members
       changed()
     },
     recentlyLost() {
-      const now = runtime.monotonic()
-      for (const [node, until] of lost) if (until <= now) lost.delete(node)
-      return lost.size > 0
+      const since = runtime.monotonic() - LOST_MS
+      for (const at of lost.values()) if (at > since) return true
+      return false
+    },
+    lost() {
+      const since = runtime.monotonic() - FORGET_MS
+      for (const [node, at] of lost) if (at <= since) lost.delete(node)
+      return lost
+    },
+    majority() {
+      return Math.floor((1 + others.length + this.lost().size) / 2) + 1
     },
     label,
   }

@@ -1,5 +1,6 @@
 import type { Runtime } from '../seam.ts'
-import type { CompareOutcome, Message } from './messages.ts'
+import type { CompareOutcome } from './message-codes.ts'
+import type { Message } from './messages.ts'
 
 /** What came of asking one server for a copy. A copy or a tombstone has been taken in before this resolves. */
 export type FetchOutcome = 'record' | 'not-held' | 'tombstone' | 'silent'

@@ -7,11 +7,13 @@ import { catchUp, type Found, type Search } from './catch-up.ts'
 import { createComparing } from './compare.ts'
 import { type Core, createCore, DEADLINE_MS, type TableOptions, tombstoneMessage } from './core.ts'
 import { createDelivery } from './delivery.ts'
+import { createEndings } from './endings.ts'
 import type { Entry, Tombstone } from './entries.ts'
 import { createHandover } from './handover.ts'
 import { join } from './joining.ts'
 import { createListing } from './listing.ts'
-import { decodeFrame, type Message, type ServerState, type TombstoneReason } from './messages.ts'
+import type { ServerState, TombstoneReason } from './message-codes.ts'
+import { decodeFrame, type Message } from './messages.ts'
 import { startSweep } from './sweep.ts'
 import { createTransfer } from './transfer.ts'
 import { createWrites } from './writes.ts'
@@ -30,6 +32,10 @@ export interface Table {
   write(entry: Entry, change: Change): MaybePromise<Entry>
   update(key: string, change: (record: RecordView) => Change): Promise<Entry>
   end(key: string, reason: TombstoneReason, absoluteAt: number): MaybePromise<void>
+  /** A majority has answered within the lease: no ending passes this server by. */
+  isInContact(): boolean
+  /** Tries to find a majority again, for a bounded time. */
+  regainContact(): Promise<boolean>
   /** Labels of who should be asked for the session from now on, this server's or its owner's first. */
   hint(entry: Entry): readonly string[]
   list(userId: string | undefined): Promise<ReadonlyMap<string, SessionSummary>>
@@ -44,9 +50,10 @@ const LEAVE_MS = 5_000
 
 export function createTable(options: TableOptions, context: StrategyContext): Table {
   const core = createCore(options, context)
-  const { acks, entries, members, outbox, requests } = core
+  const { acks, contact, entries, members, outbox, requests } = core
   const delivery = createDelivery(core)
-  const writes = createWrites(core, delivery)
+  const writes = createWrites(core)
+  const endings = createEndings(core, delivery)
   const transfer = createTransfer(core)
   const handover = createHandover(core, writes)
   const listing = createListing(core)
@@ -77,6 +84,9 @@ export function createTable(options: TableOptions, context: StrategyContext): Ta
     moved,
     compare: comparing.serve,
     compared: (from, { outcome, request }) => requests.answered(from, request, outcome),
+    ping: (from, { number }) => core.post(from, { kind: 'pong', number }),
+    pong: (from, { number }) => contact.pong(from, number),
+    relay: endings.relay,
   }
 
   function serveFetch(from: string, { key, request }: { key: string; request: number }): void {
@@ -102,11 +112,18 @@ export function createTable(options: TableOptions, context: StrategyContext): Ta
     if (member === undefined) return
     const isFirst = member.state === undefined
     members.setState(member, state, sessions)
-    if (isFirst && members.self.state !== 'joining' && (state !== 'joining' || sessions > 0)) {
-      // A link that comes back, or servers that started apart: each takes over what it has missed.
-      void transfer.pull(from, 0, options.policy.kind === 'owner' ? 0 : 1)
-    }
+    // Who joins itself pulls what it needs before it is ready.
+    if (isFirst && members.self.state !== 'joining') void takeOver(from, state !== 'joining' || sessions > 0)
     changed()
+  }
+
+  /** A link that comes back, or servers that started apart: each takes over what it has missed. */
+  async function takeOver(from: string, hasSomething: boolean): Promise<void> {
+    let isDone = !hasSomething
+    while (!isDone && members.get(from) !== undefined && !closed) {
+      isDone = await transfer.pull(from, 0, options.policy.kind === 'owner' ? 0 : 1)
+    }
+    if (isDone) contact.pulled(from)
   }
 
   function changed(): void {
@@ -127,13 +144,14 @@ export function createTable(options: TableOptions, context: StrategyContext): Ta
 
   function up(peer: Peer): void {
     if (!INCARNATION.test(peer.incarnation)) return options.transport.refuse(peer.incarnation, 'its incarnation is not one of ours')
-    members.up(peer)
+    contact.up(members.up(peer))
     tellState([peer])
     changed()
   }
 
   function down(peer: Peer): void {
     members.down(peer)
+    contact.down(peer.incarnation)
     requests.down(peer.incarnation)
     transfer.down(peer.incarnation)
     listing.down(peer.incarnation)
@@ -158,6 +176,9 @@ export function createTable(options: TableOptions, context: StrategyContext): Ta
   async function start(): Promise<void> {
     await options.transport.start({ self: members.self.peer, runtime: context.runtime, logger: context.logger, frame, up, down })
     await join(core, transfer)
+    for (const { incarnation, state } of members.others()) if (state !== undefined) contact.pulled(incarnation)
+    // Ready means that what is held may be served.
+    await contact.regain()
     if (members.self.state === 'joining') setOwnState('ready')
   }
   const started = start()
@@ -190,7 +211,9 @@ export function createTable(options: TableOptions, context: StrategyContext): Ta
     create: writes.create,
     write: writes.write,
     update: comparing.update,
-    end: writes.end,
+    end: endings.end,
+    isInContact: contact.isFresh,
+    regainContact: contact.regain,
     hint: (entry) => hintOf(core, entry),
     list: (userId) => listing.everywhere(userId),
     status: () => statusOf(core),
@@ -203,6 +226,7 @@ export function createTable(options: TableOptions, context: StrategyContext): Ta
       setOwnState('leaving')
       outbox.flush()
       stopSweep()
+      contact.stop()
       await options.transport.close()
     },
   }
@@ -235,6 +259,7 @@ function statusOf(core: Core): Pick<SessionsStatus, 'sessions' | 'bytes' | 'peer
       sentBytes,
       receivedBytes,
       tombstones: entries.tombstoneCount,
+      inContact: core.contact.isFresh(),
     },
   }
 }

@@ -1,29 +1,24 @@
 import type { Change, Draft, MaybePromise } from '../seam.ts'
-import { type Core, goneError, tombstoneMessage, unavailable } from './core.ts'
-import type { Delivery } from './delivery.ts'
+import { type Core, goneError, unavailable } from './core.ts'
 import type { Entry } from './entries.ts'
-import { type Claim, encodeMessage, type TombstoneReason } from './messages.ts'
+import type { Claim } from './message-codes.ts'
+import { encodeMessage } from './messages.ts'
 import type { Member } from './members.ts'
 import type { Home } from './placement.ts'
 import { applyDelta, type Delta, deltaOf, mergeRecords, recordOf, touched } from './record.ts'
-
-/** A tombstone outlives every root of its session by this much: clocks differ, answers are late. */
-const TOMBSTONE_GRACE_MS = 600_000
 
 /** What this server changes, and how the others come to know it. */
 export interface Writes {
   create(key: string, draft: Draft): MaybePromise<Entry>
   /** Applied before it returns; a promise waits for the holders' acknowledgement. */
   write(entry: Entry, change: Change): MaybePromise<Entry>
-  /** Ends the session everywhere; resolves once every linked server knows. */
-  end(key: string, reason: TombstoneReason, absoluteAt: number): MaybePromise<void>
   /** Sends the whole copy to servers that may not have it. Undefined: nobody to send to. */
   push(entry: Entry, to: readonly Member[], claim: Claim): Promise<void> | undefined
   /** Membership or acknowledgements changed: tell when enough holders are there again. */
   reviewHealth(): void
 }
 
-export function createWrites(core: Core, delivery: Delivery): Writes {
+export function createWrites(core: Core): Writes {
   const { acks, context, entries, members, options, outbox, placement, self } = core
   const owned = options.policy.kind === 'owner'
   let degraded = false
@@ -173,19 +168,6 @@ export function createWrites(core: Core, delivery: Delivery): Writes {
       admit(current.record.key)
       const delta = deltaOf(current.record, change, nextDot(current.origin, current.record.highest))
       return commit(entries.put(applyDelta(current.record, delta)), delta)
-    },
-    end(key, reason, absoluteAt) {
-      const until = absoluteAt + TOMBSTONE_GRACE_MS
-      const tombstone = { reason, endedAt: context.runtime.now(), until }
-      delivery.bury(key, tombstone)
-      const others = members.others()
-      if (others.length === 0) return undefined
-      const sequence = acks.sequence()
-      const message = encodeMessage(tombstoneMessage(core, key, entries.tombstone(key) ?? tombstone, { sequence }))
-      for (const { incarnation } of others) outbox.post(incarnation, message)
-      return acks.wait({ key, sequence, needed: Infinity, servers: others.map((member) => member.incarnation) }).then((outcome) => {
-        if (outcome === 'late') throw unavailable('The session was ended here, but not every server has confirmed it.')
-      })
     },
     push(entry, to, claim) {
       if (to.length === 0) return undefined

@@ -13,11 +13,16 @@ export interface AffinityOptions {
   onDegraded?: 'continue' | 'fail'
   /** When a write the visitor has seen is lost: serve the best copy or fail. Default: fail when a user is bound, serve otherwise. */
   onRegression?: 'serve' | 'fail'
+  /**
+   * While this server is out of touch with the majority: `continue`, the default, serves what it holds, so that a session revoked elsewhere may
+   * stay valid here; `fail` answers SESSION_UNAVAILABLE.
+   */
+  whenCutOff?: 'continue' | 'fail'
 }
 
 /** Each session lives on the server its visitor is routed to, and on `backups` others. */
 export function affinity(options: AffinityOptions = {}): SessionStrategy {
-  const { onDegraded = 'continue', onRegression, transport } = options
+  const { onDegraded = 'continue', onRegression, transport, whenCutOff = 'continue' } = options
   const backups = options.backups ?? (transport === undefined ? 0 : 1)
   const acks = options.acks ?? backups
   const problems: string[] = []
@@ -27,6 +32,7 @@ export function affinity(options: AffinityOptions = {}): SessionStrategy {
   if (transport === undefined && backups > 0) problems.push('`backups` need a `transport` to reach the other servers.')
   if (!Number.isInteger(acks) || acks < 0) problems.push('`acks` must be a whole number of at least 0.')
   if (acks > backups) problems.push('`acks` must not be more than `backups`.')
+  if (!['continue', 'fail'].includes(whenCutOff)) problems.push("`whenCutOff` must be 'continue' or 'fail'.")
   refuseOptions(problems)
   const policy: Policy = { kind: 'owner', backups }
 
@@ -35,18 +41,27 @@ export function affinity(options: AffinityOptions = {}): SessionStrategy {
     capabilities: new Set(['update', 'list', 'revoke', 'revokeUser'] as const),
     start(context) {
       refuseOptions(sessionBytesProblem(context.limits.sessionBytes))
-      const shared = { name: 'affinity', policy, acks, onDegraded, onRegression, notProtected: notProtected(backups, onDegraded) } as const
+      const shared = {
+        name: 'affinity',
+        policy,
+        acks,
+        onDegraded,
+        onRegression,
+        whenCutOff,
+        notProtected: notProtected(backups, onDegraded, whenCutOff),
+      } as const
       return runClustered({ ...shared, transport: transport ?? noTransport() }, context)
     },
   }
 }
 
-function notProtected(backups: number, onDegraded: 'continue' | 'fail'): string[] {
+function notProtected(backups: number, onDegraded: 'continue' | 'fail', whenCutOff: 'continue' | 'fail'): string[] {
   const list = ['A restart of all servers at once loses every session: keep them in a store (dedicated) to survive it.']
   if (backups === 0) list.push('Without backups the death of a server loses its sessions.')
   if (backups > 0 && onDegraded === 'continue')
     list.push('While too few servers run, writes are answered with fewer copies than asked for.')
-  list.push('While this server is cut off from the others, sessions revoked there stay valid here.')
+  if (whenCutOff === 'continue')
+    list.push('While this server is cut off from the majority, sessions revoked there stay valid here (whenCutOff).')
   return list
 }
 

@@ -121,6 +121,18 @@ export function runClustered(options: ClusteredOptions, context: StrategyContext
   }
 
   function open(jar: Jar): MaybePromise<Opening> {
+    return table.isInContact() ? openInContact(jar) : openOutOfContact(jar)
+  }
+
+  /** This server was paused or is cut off: sessions may have ended meanwhile, and it has not heard of it. */
+  async function openOutOfContact(jar: Jar): Promise<Opening> {
+    if (!(await table.regainContact()) && options.whenCutOff === 'fail') {
+      throw unavailable('This server is cut off from the majority of the servers.')
+    }
+    return openInContact(jar)
+  }
+
+  function openInContact(jar: Jar): MaybePromise<Opening> {
     const entry = table.find(jar.key)
     if (entry !== undefined && endOf(entry.record) > runtime.now()) {
       // A floor that the copy covers changes nothing: its MACs need no check.

@@ -1,16 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { decodeFloorNote, encodeFloorNote, joinFloorNotes } from '../../../src/cluster/floor-note.ts'
-import {
-  CLAIMS,
-  COMPARE_OUTCOMES,
-  decodeFrame,
-  encodeMessage,
-  type Message,
-  PROTOCOL_VERSION,
-  SERVER_STATES,
-  TOMBSTONE_REASONS,
-} from '../../../src/cluster/messages.ts'
+import { CLAIMS, COMPARE_OUTCOMES, SERVER_STATES, TOMBSTONE_REASONS } from '../../../src/cluster/message-codes.ts'
+import { decodeFrame, encodeMessage, type Message, PROTOCOL_VERSION } from '../../../src/cluster/messages.ts'
 import { ClusterRecord } from '../../../src/cluster/record.ts'
 import { compareDots, type Dot } from '../../../src/core/merge.ts'
 import { SessionError } from '../../../src/errors.ts'
@@ -80,6 +72,16 @@ const messages: fc.Arbitrary<Message> = fc.oneof(
   fc.record({ kind: kind('snapshot-next'), request: number }),
   fc.record({ kind: kind('moved'), key, claim: dot, coverage }),
   fc.record({ kind: kind('compare'), request: number, key, heads, change }),
+  fc.record({ kind: fc.constantFrom('ping' as const, 'pong' as const), number }),
+  fc.record({
+    kind: kind('relay'),
+    sequence: number,
+    key,
+    reason: fc.constantFrom(...TOMBSTONE_REASONS),
+    ageMs: number,
+    until: number,
+    targets: fc.array(name, { maxLength: 5 }),
+  }),
   fc.record({ kind: kind('compared'), request: number, outcome: fc.constantFrom(...COMPARE_OUTCOMES) }),
 )
 const frameOf = (list: readonly Message[]): Buffer => Buffer.concat([Buffer.from([PROTOCOL_VERSION]), ...list.map(encodeMessage)])

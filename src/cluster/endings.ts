@@ -1,0 +1,117 @@
+import type { MaybePromise } from '../seam.ts'
+import { LEASE_MS } from './contact.ts'
+import { type Core, tombstoneMessage, unavailable } from './core.ts'
+import type { Delivery } from './delivery.ts'
+import type { Tombstone } from './entries.ts'
+import type { Member } from './members.ts'
+import type { TombstoneReason } from './message-codes.ts'
+import { encodeMessage, type MessageOf } from './messages.ts'
+
+/** A tombstone outlives every root of its session by this much: clocks differ, answers are late. */
+const TOMBSTONE_GRACE_MS = 600_000
+
+/** Servers that have not confirmed by then are told by the others, too. */
+const RELAY_AFTER_MS = 50
+
+/** How sessions end on all servers, those out of reach included. */
+export interface Endings {
+  /**
+   * Resolves once no server accepts the session: a majority has applied its end, and every other server has applied it or has
+   * been out of contact with that majority for the lease, so that it does not trust its memory. With `whenCutOff: 'fail'`
+   * rejects where there is no majority.
+   */
+  end(key: string, reason: TombstoneReason, absoluteAt: number): MaybePromise<void>
+  /** Another server asks to tell those that it cannot reach. */
+  relay(incarnation: string, message: MessageOf<'relay'>): void
+}
+
+export function createEndings(core: Core, delivery: Delivery): Endings {
+  const { acks, context, entries, members, options, outbox } = core
+  const { runtime } = context
+
+  const sleep = (ms: number): Promise<void> => new Promise((done) => void runtime.setTimer(ms, done))
+
+  /** Tells these servers; resolves once each has applied it. Servers that go away count as told. */
+  function tell(key: string, tombstone: Tombstone, to: readonly Member[]): { all: Promise<unknown>; sequence: number } {
+    const sequence = acks.sequence()
+    const message = encodeMessage(tombstoneMessage(core, key, tombstone, { sequence }))
+    for (const { incarnation } of to) outbox.post(incarnation, message)
+    const all = acks.wait({ key, sequence, needed: Infinity, servers: to.map(({ incarnation }) => incarnation) })
+    return { all, sequence }
+  }
+
+  /** Until everybody who was silent, or vanished, has been out of contact for the lease. */
+  async function outwait(sequence: number, told: readonly Member[], vanished: Iterable<number>, toldAt: number): Promise<void> {
+    const pending = new Set(acks.outstanding(sequence))
+    let from = Number.NEGATIVE_INFINITY
+    if (told.some(({ incarnation }) => pending.has(incarnation))) from = toldAt
+    for (const lostAt of vanished) from = Math.max(from, lostAt)
+    const left = from + LEASE_MS - runtime.monotonic()
+    if (left > 0) await sleep(left)
+  }
+
+  function isSilent(sequence: number): (member: Member) => boolean {
+    const pending = new Set(acks.outstanding(sequence))
+    return (member) => pending.has(member.incarnation)
+  }
+
+  async function confirm(key: string, tombstone: Tombstone, others: readonly Member[]): Promise<void> {
+    const toldAt = runtime.monotonic()
+    const { all, sequence } = tell(key, tombstone, others)
+    await Promise.race([all, sleep(RELAY_AFTER_MS)])
+    const silent = others.filter(isSilent(sequence))
+    const lost = [...members.lost()]
+    if (silent.length === 0 && lost.length === 0) return
+    const helpers = members.others().filter((member) => others.includes(member) && !silent.includes(member))
+    const needed = members.majority() - 1
+    const targets = [...silent.map(({ peer }) => peer.node), ...lost.map(([node]) => node)]
+    const relaying = askToRelay(key, tombstone, helpers, targets, Math.min(needed, helpers.length))
+    const outwaited = outwait(
+      sequence,
+      others,
+      lost.map(([, at]) => at),
+      toldAt,
+    )
+    // Whoever confirms late is as good as told.
+    await Promise.race([all.then(() => (lost.length === 0 ? undefined : outwaited)), Promise.all([relaying, outwaited])])
+    if (helpers.length < needed && options.whenCutOff === 'fail' && silent.length + lost.length > 0) {
+      throw unavailable('The session was ended here, but no majority of the servers has confirmed it.')
+    }
+  }
+
+  function askToRelay(
+    key: string,
+    { endedAt, reason, until }: Tombstone,
+    helpers: readonly Member[],
+    targets: readonly string[],
+    needed: number,
+  ): Promise<unknown> {
+    if (needed === 0) return Promise.resolve()
+    const sequence = acks.sequence()
+    const message = encodeMessage({ kind: 'relay', sequence, key, reason, ageMs: runtime.now() - endedAt, until, targets })
+    for (const { incarnation } of helpers) outbox.post(incarnation, message)
+    return acks.wait({ key, sequence, needed, servers: helpers.map(({ incarnation }) => incarnation) })
+  }
+
+  return {
+    end(key, reason, absoluteAt) {
+      const tombstone = { reason, endedAt: runtime.now(), until: absoluteAt + TOMBSTONE_GRACE_MS }
+      delivery.bury(key, tombstone)
+      const others = members.others()
+      if (others.length === 0 && members.lost().size === 0) return undefined
+      return confirm(key, entries.tombstone(key) ?? tombstone, others)
+    },
+    relay(incarnation, { ageMs, key, reason, sequence, targets, until }) {
+      const tombstone = { reason, endedAt: runtime.now() - ageMs, until }
+      delivery.bury(key, tombstone)
+      const told = members.others().filter(({ peer }) => targets.includes(peer.node))
+      const toldAt = runtime.monotonic()
+      const { all, sequence: own } = tell(key, tombstone, told)
+      const lostAt = [...members.lost()].filter(([node]) => targets.includes(node)).map(([, at]) => at)
+      void Promise.race([all.then(() => outwait(own, [], lostAt, toldAt)), outwait(own, told, lostAt, toldAt)]).then(
+        () => delivery.acknowledge(incarnation, sequence),
+        () => undefined,
+      )
+    },
+  }
+}

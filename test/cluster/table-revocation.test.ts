@@ -1,0 +1,103 @@
+import { describe, expect, test } from 'vitest'
+import { affinity } from '../../src/strategies/affinity.ts'
+import { replication } from '../../src/strategies/replication.ts'
+import type { Transport } from '../../src/seam.ts'
+import { codeOf, testCluster, type TestCluster } from './table-harness.ts'
+
+const STRATEGIES = {
+  replication: (transport: Transport, whenCutOff: 'continue' | 'fail' = 'continue') => replication({ transport, whenCutOff }),
+  affinity: (transport: Transport, whenCutOff: 'continue' | 'fail' = 'continue') => affinity({ transport, whenCutOff }),
+}
+
+/** Virtual milliseconds that the work took. */
+async function timed(cluster: TestCluster, work: () => Promise<unknown>): Promise<number> {
+  const from = cluster.world.elapsed()
+  await cluster.run(work())
+  return cluster.world.elapsed() - from
+}
+
+describe.each(Object.entries(STRATEGIES))('revocation - %s', (_, strategy) => {
+  const start = (whenCutOff?: 'continue' | 'fail'): Promise<TestCluster> =>
+    testCluster({ strategy: (transport) => strategy(transport, whenCutOff), latencyMs: 2 })
+
+  test('with all servers there it takes one round trip, and then no server accepts the session', async () => {
+    const cluster = await start()
+    const visitor = cluster.visitor()
+    await visitor.create('a', { n: 1 })
+    await visitor.found('b')
+    expect(await timed(cluster, () => cluster.server('a').strategy.revoke(visitor.key, {}))).toBeLessThanOrEqual(10)
+    for (const node of ['a', 'b', 'c']) expect(await visitor.open(node)).toMatchObject({ outcome: 'gone' })
+  })
+
+  test('a server that the revoker cannot reach learns it from the others before the revocation resolves', async () => {
+    const cluster = await start()
+    const visitor = cluster.visitor()
+    await visitor.create('c', { n: 1 })
+    cluster.network.hold('a', 'c')
+    cluster.network.hold('c', 'a')
+    const revoked = cluster.server('b').strategy.get(visitor.key)
+    await cluster.run(Promise.resolve(revoked))
+    expect(await timed(cluster, () => cluster.server('a').strategy.revoke(visitor.key, {}))).toBeLessThanOrEqual(700)
+    expect(await visitor.open('c')).toMatchObject({ outcome: 'gone' })
+  })
+
+  test('a paused server does not accept it when it returns, and the revocation does not wait for it for longer than a second', async () => {
+    const cluster = await start()
+    const visitor = cluster.visitor()
+    await visitor.create('c', { n: 1 })
+    await visitor.found('a')
+    // Stopped: nothing goes in or out, and what was sent waits in its sockets.
+    for (const node of ['a', 'b']) {
+      cluster.network.hold('c', node)
+      cluster.network.hold(node, 'c')
+    }
+    cluster.server('c').runtime.pause()
+    expect(await timed(cluster, () => cluster.server('a').strategy.revoke(visitor.key, {}))).toBeLessThanOrEqual(1_000)
+    await cluster.world.advance(2_000)
+    cluster.server('c').runtime.resume()
+    // The request is handled before anything that waits in the sockets.
+    const opening = Promise.resolve(cluster.server('c').strategy.open(visitor.jar()))
+    cluster.network.release()
+    expect(await cluster.run(opening)).toMatchObject({ outcome: 'gone' })
+  })
+
+  test.each(['continue', 'fail'] as const)('cut off from all: %s', async (whenCutOff) => {
+    const cluster = await start(whenCutOff)
+    const visitor = cluster.visitor()
+    await visitor.create('c', { n: 1 })
+    await visitor.found('a')
+    cluster.network.partition(['a', 'b'], ['c'])
+    await cluster.world.advance(100)
+    expect(await timed(cluster, () => cluster.server('a').strategy.revoke(visitor.key, {}))).toBeLessThanOrEqual(1_000)
+    const open = (): Promise<string> => codeOf(visitor.open('c').then((opening) => Promise.reject(new Error(opening.outcome))))
+    expect(await open()).toBe(whenCutOff === 'fail' ? 'SESSION_UNAVAILABLE' : 'not ours: Error: found')
+    expect(await cluster.server('c').strategy.status()).toMatchObject({ details: { inContact: false } })
+    cluster.network.heal()
+    await cluster.world.advance(1_000)
+    expect(await visitor.open('c')).toMatchObject({ outcome: 'gone' })
+    expect(await cluster.server('c').strategy.status()).toMatchObject({ details: { inContact: true } })
+  })
+
+  test('the survivors of a death end sessions, at once after the lease', async () => {
+    const cluster = await start()
+    const [first, second] = [cluster.visitor(), cluster.visitor()]
+    await first.create('a', { n: 1 })
+    await second.create('a', { n: 1 })
+    await cluster.kill('c')
+    expect(await timed(cluster, () => cluster.server('a').strategy.revoke(first.key, {}))).toBeLessThanOrEqual(600)
+    await cluster.world.advance(1_000)
+    expect(await timed(cluster, () => cluster.server('a').strategy.revoke(second.key, {}))).toBeLessThanOrEqual(10)
+    expect(await first.open('b')).toMatchObject({ outcome: 'gone' })
+    expect(await second.open('b')).toMatchObject({ outcome: 'gone' })
+  })
+
+  test('a server that starts anew does not accept it', async () => {
+    const cluster = await start()
+    const visitor = cluster.visitor()
+    await visitor.create('a', { n: 1 })
+    await cluster.kill('c')
+    await cluster.run(cluster.server('a').strategy.revoke(visitor.key, {}))
+    await cluster.add('c')
+    expect(await visitor.open('c')).toMatchObject({ outcome: 'gone' })
+  })
+})
