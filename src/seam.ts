@@ -184,6 +184,8 @@ export interface StrategyContext {
   emit(type: SessionEventType, event?: Omit<SessionEvent, 'type' | 'at' | 'node'>): void
   /** A session ended on or beyond this server: its `signal`s abort here. */
   ended(key: string, reason: EndReason): void
+  /** Somebody on this server holds the session's `signal`: an end elsewhere should be looked for. */
+  isWatched?(key: string): boolean
   logger: Pick<Console, 'warn' | 'error'>
 }
 

@@ -79,6 +79,7 @@ class SessionsOf<D extends object> implements MountableSessions<D> {
       limits: settings.limits,
       emit: this.#hub.emit,
       ended: (key) => signals.abort(key),
+      isWatched: (key) => signals.isOpen(key),
       logger: settings.logger,
     })
     this.#engine = {

@@ -9,6 +9,8 @@ export interface Signals {
   /** `expiresAt` is asked again each time it has passed, as a session in use moves it on; undefined: it is gone. */
   open(key: string, expiresAt: () => Promise<number | undefined>): { signal: AbortSignal; close(): void }
   abort(key: string): void
+  /** Somebody on this server holds the signal of this session. */
+  isOpen(key: string): boolean
   abortAll(): void
 }
 
@@ -46,6 +48,7 @@ export function signals(runtime: Runtime): Signals {
       }
     },
     abort,
+    isOpen: (key) => open.has(key),
     abortAll() {
       for (const key of [...open.keys()]) abort(key)
     },

@@ -23,15 +23,13 @@ import { compareAndSet } from './compare-and-set.ts'
 import { type DedicatedNotes, dedicatedNotes, NO_FLOOR } from './dedicated-notes.ts'
 import { DedicatedOpened, DedicatedOpener } from './dedicated-opening.ts'
 import type { DedicatedSettings } from './dedicated-parts.ts'
+import { endUserSessions } from './end-user.ts'
 import { type Flight, type NearCache, nearCacheOf, withFlight } from './near-cache.ts'
 import { type QueuePerKey, queuePerKey } from './queue-per-key.ts'
 import { isUnavailable, type StoreAccess, storeAccess } from './store-access.ts'
 
 /** A late writer learns for this long, at least, why nothing was stored. */
 const MARK_MS = 600_000
-
-/** A session that logs in or regenerates while its user is revoked shows up in the next look. */
-const REVOKE_LOOKS = 3
 
 export class DedicatedStrategy implements RunningStrategy {
   readonly #settings: DedicatedSettings
@@ -43,6 +41,7 @@ export class DedicatedStrategy implements RunningStrategy {
   readonly #cache: NearCache | undefined
   readonly #opener: DedicatedOpener
   readonly #updates: QueuePerKey = queuePerKey()
+  readonly #stopListening: (() => void) | undefined
 
   constructor(settings: DedicatedSettings, context: StrategyContext) {
     const { store, nearCache, deadlineMs } = settings
@@ -54,6 +53,7 @@ export class DedicatedStrategy implements RunningStrategy {
     const cache = this.#near?.cache
     this.#cache = cache
     this.#access = storeAccess(store, deadlineMs, context, () => cache?.start())
+    this.#stopListening = cache?.listen((key) => this.#lookAfter(key))
     this.#opener = new DedicatedOpener({ settings, context, access: this.#access, notes: this.#notes, cache })
   }
 
@@ -186,27 +186,9 @@ export class DedicatedStrategy implements RunningStrategy {
   async revokeUser(userId: string, filter: { except?: string }): Promise<number> {
     this.#require('users')
     await this.#access.started()
-    const keys = this.#store.endUser === undefined ? await this.#endEach(userId, filter) : await this.#endUser(userId, filter)
+    const keys = await endUserSessions(this.#store, this.#access, userId, this.#markUntil(), filter)
     await this.#endedEverywhere(keys, 'revoked')
     return keys.length
-  }
-
-  async #endUser(userId: string, filter: { except?: string }): Promise<readonly string[]> {
-    // A retry finds what the first try has ended already gone: both count.
-    return this.#access.ask(async () => (await this.#store.endUser?.(userId, this.#markUntil(), filter)) ?? [])
-  }
-
-  async #endEach(userId: string, { except }: { except?: string }): Promise<string[]> {
-    const ended: string[] = []
-    for (let look = 0; look < REVOKE_LOOKS; look++) {
-      const before = ended.length
-      for await (const { key } of this.#store.list({ userId })) {
-        if (key === except) continue
-        if (await this.#access.ask(() => this.#store.destroy(key, 'destroyed', this.#markUntil(), { userId }))) ended.push(key)
-      }
-      if (ended.length === before) break
-    }
-    return ended
   }
 
   status(): Omit<SessionsStatus, 'strategy' | 'node'> {
@@ -228,11 +210,22 @@ export class DedicatedStrategy implements RunningStrategy {
   async drain(): Promise<void> {}
 
   async close(): Promise<void> {
+    this.#stopListening?.()
     this.#near?.release()
     await this.#access.close()
   }
 
   // ------------------------------------------------------------------ within
+
+  /** Sockets and streams of a session that somebody else changed end with it. */
+  #lookAfter(key: string): void {
+    if (this.#context.isWatched?.(key) !== true) return
+    this.get(key).then(
+      (record) => record ?? this.#context.ended(key, 'revoked'),
+      // The session's next request, or its expiry, looks again.
+      () => undefined,
+    )
+  }
 
   /** `flight`: the record is the store's newest, as far as is known, and may be kept. */
   #written(id: SessionId, stored: StoredRecord, flight: Flight | undefined, before: DedicatedOpened | undefined, current = true): Written {

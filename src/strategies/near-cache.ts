@@ -59,6 +59,7 @@ export class NearCache {
   readonly #copies: LRUCache<string, NearCopy>
   /** Sessions with questions under way, how often each was changed by others, and the newest version kept since the first of them. */
   readonly #flights = new Map<string, { open: number; changes: number; version: number }>()
+  readonly #listeners = new Set<(key: string) => void>()
   #watch: ChangeWatch | undefined
   /** The channel has announced everything that happened before this moment. */
   #confirmedAt = Number.NEGATIVE_INFINITY
@@ -77,10 +78,16 @@ export class NearCache {
     })
   }
 
+  /** Hears which sessions others changed, where the store announces it. */
+  listen(listener: (key: string) => void): () => void {
+    this.#listeners.add(listener)
+    return () => void this.#listeners.delete(listener)
+  }
+
   /** The store is open: from now on its announcements are heard. */
   start(): void {
     if (this.#store.freshness !== 'push' || this.#watch !== undefined) return
-    this.#watch = this.#store.watch?.({ changed: (key) => this.#changed(key), lost: () => this.#lost() })
+    this.#watch = this.#store.watch?.({ changed: (key) => this.#announced(key), lost: () => this.#lost() })
   }
 
   get counts(): { sessions: number; bytes: number } {
@@ -152,6 +159,11 @@ export class NearCache {
     this.#watch?.close()
     this.#watch = undefined
     this.#copies.clear()
+  }
+
+  #announced(key: string): void {
+    this.#changed(key)
+    for (const listener of this.#listeners) listener(key)
   }
 
   #changed(key: string): void {

@@ -29,7 +29,12 @@ interface Run {
   reads: number
 }
 
-function serverOf(world: VirtualWorld, store: StoreWorld, leaseMs: number): RunningStrategy {
+interface Signals {
+  isWatched?(key: string): boolean
+  ended?(key: string): void
+}
+
+function serverOf(world: VirtualWorld, store: StoreWorld, leaseMs: number, signals: Signals = {}): RunningStrategy {
   return dedicated({ store: store.server(), nearCache: { leaseMs }, deadlineMs: 1_000 }).start({
     node: 'n',
     runtime: world.runtime(),
@@ -37,7 +42,8 @@ function serverOf(world: VirtualWorld, store: StoreWorld, leaseMs: number): Runn
     cookieName: 'session',
     limits: { sessionBytes: 65_536 },
     emit: () => {},
-    ended: () => {},
+    ended: signals.ended ?? (() => {}),
+    ...(signals.isWatched !== undefined && { isWatched: signals.isWatched }),
     logger: console,
   })
 }
@@ -161,5 +167,28 @@ describe('dedicated - the near cache over a channel that announces changes', () 
     expect(await catches(['unconfirmed', 'unordered'])).toBeDefined())
   test('the checker catches a server that waits less after a revocation than others trust their copies', async () => {
     expect(await catches(['unordered'], [10, LEASE_MS, LEASE_MS])).toBeDefined()
+  })
+
+  test('the signal of a session that another server ends aborts, others do not', async () => {
+    const world = createVirtualWorld()
+    const store = storeWorld(world)
+    const ended: string[] = []
+    const watching = serverOf(world, store, LEASE_MS, { isWatched: () => true, ended: (key) => void ended.push(key) })
+    const other = serverOf(world, store, LEASE_MS)
+    const now = world.runtime().now()
+    const meta = {
+      userId: undefined,
+      createdAt: now,
+      lastActiveAt: now,
+      idleMs: 60_000,
+      touchEveryMs: 60_000,
+      absoluteAt: now + 60_000,
+      persistent: false,
+    }
+    for (const key of ['a', 'b']) void watching.create({ id: 'secret', key, absoluteAt: meta.absoluteAt }, { meta, fields: new Map() })
+    await world.advance(100)
+    void other.revoke('a', {})
+    await world.advance(200)
+    expect(ended).toEqual(['a'])
   })
 })
