@@ -27,6 +27,8 @@ const MAX_FIELD_BYTES = 128
 const MAX_CHANGES = 65_536
 const NUMBER_BYTES = 32
 const MAX_TARGETS = 1024
+const MAX_BUCKETS = 16_384
+const MAX_NAMED = 65_536
 const MAX_NODE_BYTES = 256
 
 function writeKey(writer: ByteWriter, key: string): ByteWriter {
@@ -167,6 +169,16 @@ const WRITE: { [K in Message['kind']]: (writer: ByteWriter, message: MessageOf<K
     writeChange(writer, change)
   },
   compared: (writer, { request, outcome }) => void writer.varint(request).u8(COMPARE_OUTCOMES.indexOf(outcome)),
+  digest(writer, { digests }) {
+    writer.varint(digests.length)
+    for (const digest of digests) writer.u32(digest)
+  },
+  differ(writer, { buckets, named }) {
+    writer.varint(buckets.length)
+    for (const bucket of buckets) writer.varint(bucket)
+    writer.varint(named.length)
+    for (const { hash, key } of named) writeKey(writer, key).u32(hash)
+  },
   ping: (writer, { number }) => void writer.varint(number),
   pong: (writer, { number }) => void writer.varint(number),
   relay(writer, { sequence, key, reason, ageMs, until, targets }) {
@@ -227,6 +239,12 @@ const READ: { [K in Message['kind']]: (reader: ByteReader) => MessageOf<K> } = {
     change: readChange(reader),
   }),
   compared: (reader) => ({ kind: 'compared', request: reader.varint(), outcome: oneOf(COMPARE_OUTCOMES, reader.u8()) }),
+  digest: (reader) => ({ kind: 'digest', digests: Array.from({ length: reader.varint(MAX_BUCKETS) }, () => reader.u32()) }),
+  differ: (reader) => ({
+    kind: 'differ',
+    buckets: Array.from({ length: reader.varint(MAX_BUCKETS) }, () => reader.varint(MAX_BUCKETS)),
+    named: Array.from({ length: reader.varint(MAX_NAMED) }, () => ({ key: readKey(reader), hash: reader.u32() })),
+  }),
   ping: (reader) => ({ kind: 'ping', number: reader.varint() }),
   pong: (reader) => ({ kind: 'pong', number: reader.varint() }),
   relay: (reader) => ({

@@ -42,6 +42,14 @@ export type Message =
   | { readonly kind: 'moved'; readonly key: string; readonly claim: Dot; readonly coverage: Coverage }
   | { readonly kind: 'compare'; readonly request: number; readonly key: string; readonly heads: Heads; readonly change: Change }
   | { readonly kind: 'compared'; readonly request: number; readonly outcome: CompareOutcome }
+  /** Of the sessions both servers should hold, per bucket of slots. */
+  | { readonly kind: 'digest'; readonly digests: readonly number[] }
+  /** What the sender holds in the buckets whose digests differ. */
+  | {
+      readonly kind: 'differ'
+      readonly buckets: readonly number[]
+      readonly named: readonly { readonly key: string; readonly hash: number }[]
+    }
   | { readonly kind: 'ping'; readonly number: number }
   /** Follows everything that was sent to the asker before. */
   | { readonly kind: 'pong'; readonly number: number }
@@ -79,6 +87,8 @@ const KINDS = [
   'ping',
   'pong',
   'relay',
+  'digest',
+  'differ',
 ] as const satisfies readonly Message['kind'][]
 
 const MAX_BODY_BYTES = 1 << 20

@@ -9,6 +9,8 @@ export interface Outbox {
   post(incarnation: string, message: Buffer): void
   /** Sends what is queued now. */
   flush(): void
+  /** A frame was not taken: what it held has to be mended. */
+  onDropped(listener: (incarnation: string) => void): void
 }
 
 /** What a transport moves at most, less the version byte. */
@@ -19,6 +21,7 @@ export function createOutbox(transport: Transport, runtime: Runtime, tooLarge: (
   const queues = new Map<string, Buffer[]>()
   const version = Buffer.from([PROTOCOL_VERSION])
   let scheduled = false
+  let dropped: ((incarnation: string) => void) | undefined
 
   function flush(): void {
     scheduled = false
@@ -33,14 +36,18 @@ export function createOutbox(transport: Transport, runtime: Runtime, tooLarge: (
     let bytes = 1
     for (const message of messages) {
       if (bytes > 1 && bytes + message.length > FRAME_BYTES) {
-        transport.send(incarnation, Buffer.concat(frame, bytes))
+        sendFrame(incarnation, Buffer.concat(frame, bytes))
         frame = [version]
         bytes = 1
       }
       frame.push(message)
       bytes += message.length
     }
-    transport.send(incarnation, Buffer.concat(frame, bytes))
+    sendFrame(incarnation, Buffer.concat(frame, bytes))
+  }
+
+  function sendFrame(incarnation: string, frame: Buffer): void {
+    if (!transport.send(incarnation, frame)) dropped?.(incarnation)
   }
 
   return {
@@ -54,5 +61,8 @@ export function createOutbox(transport: Transport, runtime: Runtime, tooLarge: (
       runtime.defer(flush)
     },
     flush,
+    onDropped(listener) {
+      dropped = listener
+    },
   }
 }

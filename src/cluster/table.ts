@@ -15,6 +15,7 @@ import { createListing } from './listing.ts'
 import type { ServerState, TombstoneReason } from './message-codes.ts'
 import { decodeFrame, type Message } from './messages.ts'
 import { startSweep } from './sweep.ts'
+import { createRepair } from './repair.ts'
 import { createTransfer } from './transfer.ts'
 import { createWrites } from './writes.ts'
 
@@ -58,6 +59,8 @@ export function createTable(options: TableOptions, context: StrategyContext): Ta
   const handover = createHandover(core, writes)
   const listing = createListing(core)
   const comparing = createComparing(core, writes)
+  const repair = createRepair(core)
+  outbox.onDropped(repair.missed)
   const stopSweep = startSweep(core)
   let closed = false
   let drained: Promise<void> | undefined
@@ -87,6 +90,8 @@ export function createTable(options: TableOptions, context: StrategyContext): Ta
     ping: (from, { number }) => core.post(from, { kind: 'pong', number }),
     pong: (from, { number }) => contact.pong(from, number),
     relay: endings.relay,
+    digest: repair.digest,
+    differ: repair.differ,
   }
 
   function serveFetch(from: string, { key, request }: { key: string; request: number }): void {
@@ -227,6 +232,7 @@ export function createTable(options: TableOptions, context: StrategyContext): Ta
       outbox.flush()
       stopSweep()
       contact.stop()
+      repair.stop()
       await options.transport.close()
     },
   }

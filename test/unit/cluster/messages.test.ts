@@ -72,6 +72,12 @@ const messages: fc.Arbitrary<Message> = fc.oneof(
   fc.record({ kind: kind('snapshot-next'), request: number }),
   fc.record({ kind: kind('moved'), key, claim: dot, coverage }),
   fc.record({ kind: kind('compare'), request: number, key, heads, change }),
+  fc.record({ kind: kind('digest'), digests: fc.array(number, { maxLength: 20 }) }),
+  fc.record({
+    kind: kind('differ'),
+    buckets: fc.array(fc.nat({ max: 1023 }), { maxLength: 5 }),
+    named: fc.array(fc.record({ key, hash: number }), { maxLength: 5 }),
+  }),
   fc.record({ kind: fc.constantFrom('ping' as const, 'pong' as const), number }),
   fc.record({
     kind: kind('relay'),

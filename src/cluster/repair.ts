@@ -1,0 +1,172 @@
+/**
+ * Anti-entropy: what was lost on the way without a broken link is found by comparing digests and mended (Demers et al., "Epidemic
+ * algorithms for replicated database maintenance", 1987). Each round a server compares what it and one other should both
+ * hold, in buckets of slots, and the two exchange what differs.
+ */
+import { type Core, DEADLINE_MS, tombstoneMessage } from './core.ts'
+import type { Entry } from './entries.ts'
+import { hashText, type Member } from './members.ts'
+import type { MessageOf } from './messages.ts'
+import { SLOTS, slotOf } from './placement.ts'
+
+export interface Repair {
+  /** Another server sent its digests. */
+  digest(incarnation: string, message: MessageOf<'digest'>): void
+  /** What the other server holds in the buckets that differ. */
+  differ(incarnation: string, message: MessageOf<'differ'>): void
+  /** A frame to this server was dropped: compare with it soon. */
+  missed(incarnation: string): void
+  stop(): void
+}
+
+export const BUCKETS = 1_024
+const SLOTS_PER_BUCKET = SLOTS / BUCKETS
+const ROUND_MS = 5_000
+const SOON_MS = 500
+/** Sessions per slice of work: under 10 ms. */
+const SLICE = 2_048
+const PAUSE_MS = 5
+/** Sessions named in one answer; what is beyond waits for the next round. */
+const MOST_NAMED = 1_024
+
+export function createRepair(core: Core): Repair {
+  const { context, entries, members, options, placement, requests } = core
+  const { runtime } = context
+  const busy = new Set<string>()
+  const soon = new Set<string>()
+  let stopped = false
+  let turn = 0
+  let timer = runtime.setTimer(ROUND_MS, round)
+
+  /** Whether, as this server sees it, both should have a copy. */
+  function isShared(entry: Entry, other: Member): boolean {
+    const { policy } = options
+    if (policy.kind === 'all') return true
+    const { key } = entry.record
+    if (policy.kind === 'first') {
+      const first = placement.preference(key).slice(0, policy.copies)
+      return first.includes(members.self) && first.includes(other)
+    }
+    if (entry.owner === core.self) return placement.home(key).others.includes(other)
+    if (entry.owner !== other.incarnation) return false
+    const backups = placement.preference(key).filter((member) => member !== other)
+    return backups.slice(0, policy.backups).includes(members.self)
+  }
+
+  /** Visits the sessions shared with the other server, in slices. */
+  async function visit(other: Member, see: (entry: Entry) => void): Promise<void> {
+    let left = SLICE
+    for (const entry of entries.all()) {
+      if (isShared(entry, other)) see(entry)
+      left -= 1
+      if (left > 0) continue
+      left = SLICE
+      await new Promise<void>((resolve) => void runtime.setTimer(PAUSE_MS, resolve))
+      if (stopped) return
+    }
+  }
+
+  async function digestsWith(other: Member): Promise<Uint32Array> {
+    const digests = new Uint32Array(BUCKETS)
+    await visit(other, (entry) => {
+      const bucket = bucketOf(entry.record.key)
+      digests[bucket] = (digests[bucket] as number) ^ hashOf(entry)
+    })
+    return digests
+  }
+
+  async function compareWith(other: Member): Promise<void> {
+    if (busy.has(other.incarnation) || other.state === undefined) return
+    busy.add(other.incarnation)
+    try {
+      const digests = await digestsWith(other)
+      if (!stopped && members.get(other.incarnation) !== undefined) core.post(other.incarnation, { kind: 'digest', digests: [...digests] })
+    } finally {
+      busy.delete(other.incarnation)
+    }
+  }
+
+  function round(): void {
+    const others = members.others()
+    const other = others[turn++ % Math.max(1, others.length)]
+    if (other !== undefined) void compareWith(other)
+    timer = runtime.setTimer(ROUND_MS, round)
+  }
+
+  async function answer(other: Member, theirs: readonly number[]): Promise<void> {
+    const mine = await digestsWith(other)
+    const buckets: number[] = []
+    for (let bucket = 0; bucket < BUCKETS; bucket++) if (mine[bucket] !== theirs[bucket]) buckets.push(bucket)
+    if (buckets.length === 0) return
+    const named: { key: string; hash: number }[] = []
+    const wanted = new Set(buckets)
+    const counts = new Map<number, number>()
+    await visit(other, (entry) => {
+      const bucket = bucketOf(entry.record.key)
+      if (!wanted.has(bucket)) return
+      named.push({ key: entry.record.key, hash: hashOf(entry) })
+      counts.set(bucket, (counts.get(bucket) ?? 0) + 1)
+    })
+    if (stopped || members.get(other.incarnation) === undefined) return
+    // Whole buckets only: a bucket named in part would look as if the rest were missing here.
+    const told = new Set<number>()
+    let room = MOST_NAMED
+    for (const bucket of buckets) {
+      const count = counts.get(bucket) ?? 0
+      if (count > room && told.size > 0) continue
+      room -= count
+      told.add(bucket)
+    }
+    core.post(other.incarnation, { kind: 'differ', buckets: [...told], named: named.filter(({ key }) => told.has(bucketOf(key))) })
+  }
+
+  async function mend(other: Member, { buckets, named }: MessageOf<'differ'>): Promise<void> {
+    const theirs = new Map(named.map(({ hash, key }) => [key, hash]))
+    const wanted = new Set(buckets)
+    await visit(other, (entry) => {
+      const { key } = entry.record
+      if (!wanted.has(bucketOf(key)) || theirs.get(key) === hashOf(entry)) return
+      core.post(other.incarnation, { kind: 'record', sequence: 0, request: 0, claim: 'none', record: entry.record })
+    })
+    for (const { hash, key } of named) {
+      const tombstone = entries.tombstone(key)
+      if (tombstone !== undefined) core.post(other.incarnation, tombstoneMessage(core, key, tombstone))
+      else if (hashOf(entries.get(key)) !== hash) void requests.fetch(other.incarnation, key, DEADLINE_MS)
+    }
+  }
+
+  function withMember(incarnation: string, work: (other: Member) => Promise<void>): void {
+    const other = members.get(incarnation)
+    if (other !== undefined && !stopped) void work(other)
+  }
+
+  return {
+    digest: (incarnation, { digests }) => withMember(incarnation, (other) => answer(other, digests)),
+    differ: (incarnation, message) => withMember(incarnation, (other) => mend(other, message)),
+    missed(incarnation) {
+      if (soon.has(incarnation)) return
+      soon.add(incarnation)
+      runtime.setTimer(SOON_MS, () => {
+        soon.delete(incarnation)
+        withMember(incarnation, compareWith)
+      })
+    },
+    stop() {
+      stopped = true
+      timer.cancel()
+    },
+  }
+}
+
+function bucketOf(key: string): number {
+  return Math.floor(slotOf(key) / SLOTS_PER_BUCKET)
+}
+
+/** Copies with equal heads hold the same writes. */
+function hashOf(entry: Entry | undefined): number {
+  if (entry === undefined) return 0
+  const { heads, key } = entry.record
+  let hash = hashText(key)
+  for (const { counter, origin } of heads) hash = (Math.imul(hash ^ hashText(origin), 0x01000193) ^ counter) >>> 0
+  return hash
+}
