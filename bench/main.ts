@@ -2,14 +2,14 @@
  * `npm run bench [-- --rounds N --seconds S --only NAME,NAME --json FILE]`: CPU per request over the bare framework, for each
  * strategy and the peers, in interleaved rounds; medians. Absolute figures swing with the machine: read the ratios.
  */
-import { execFileSync, fork, type ChildProcess } from 'node:child_process'
-import { createHash } from 'node:crypto'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { fork, type ChildProcess } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { freePort } from '../test/setup/ports.ts'
 import { cpuSeconds, type Load, load, rotatingJars, userSeconds } from './load.ts'
+import { installPeers } from './peers.ts'
 import { type Figures, type Measured, median, report } from './report.ts'
 import { perRequest, type PerRequest } from './store-counts.ts'
 import { type BenchStore, startStores, type StoreKind } from './stores.ts'
@@ -40,17 +40,6 @@ interface Running {
 
 const here = import.meta.dirname
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-bench-'))
-
-function installPeers(): void {
-  const stamp = join(here, 'node_modules', '.stamp')
-  const wanted = createHash('sha256')
-    .update(readFileSync(join(here, 'package-lock.json')))
-    .digest('hex')
-  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return
-  console.log('Installing the peers to measure beside…')
-  execFileSync('npm', ['ci', '--include=dev', '--no-fund', '--no-audit'], { cwd: here, stdio: ['ignore', 'ignore', 'inherit'] })
-  writeFileSync(stamp, wanted)
-}
 
 async function startServer(name: string, options: VariantOptions): Promise<{ child: ChildProcess; port: number }> {
   const child = fork(join(here, 'server.ts'), [name, JSON.stringify(options)], { env: { ...process.env, NODE_ENV: 'production' } })

@@ -31,8 +31,8 @@ const START: Readonly<Record<StoreKind, () => Promise<BenchStore>>> = {
     return { url, pids: () => [pid, ...childrenOf(pid)], stop: () => stop() }
   },
   async memcached() {
-    const { url, pid, stop } = await startMemcached()
-    return { url, pids: () => [pid], stop }
+    const { address, pid, stop } = await startMemcached()
+    return { url: `memcached://${address}`, pids: () => [pid], stop }
   },
 }
 

@@ -47,7 +47,8 @@ const commands = {
   },
   async bench(args) {
     const { node, environment } = await setUp({ servers: ['redis-server', 'postgres', 'memcached', 'wrk'] })
-    return forwardTo(node, ['bench/main.ts', ...args], environment)
+    const [script, ...rest] = args[0] === 'outage' ? ['bench/outage.ts', ...args.slice(1)] : ['bench/main.ts', ...args]
+    return forwardTo(node, [String(script), ...rest], environment)
   },
   async build() {
     await setUp({})
