@@ -2,6 +2,7 @@
 import type { CookieWriter } from './core/cookie.ts'
 import type { FieldRules } from './core/fields.ts'
 import type { JarReader } from './core/jar.ts'
+import type { Returning } from './core/returning.ts'
 import type { Roots } from './core/root.ts'
 import type { Signals } from './core/signals.ts'
 import type { Settings } from './options.ts'
@@ -19,6 +20,7 @@ export interface Engine {
   /** The schema at commit; throws FIELD_INVALID. */
   checkForCommit: ((all: Record<string, unknown>) => void) | undefined
   readonly signals: Signals
+  readonly returning: Returning
   /** The head of an answer whose handler looked at the session and changed nothing: it varies by what carries the token. */
   readonly seen: CommitResult
   emit(type: SessionEventType, event?: Omit<SessionEvent, 'type' | 'at' | 'node'>): void

@@ -268,7 +268,7 @@ export class RequestSession<D> implements OpenSession<D> {
     return then(this.engine.strategy.create(id, draft), (written) => {
       this.#jarChanges().setRoot(id)
       this.#stored(written, changes)
-      this.engine.emit('created', eventOf(written.opened.record))
+      this.#created(written.opened.record)
       return this.#keepRemovals(changes)
     })
   }
@@ -296,11 +296,16 @@ export class RequestSession<D> implements OpenSession<D> {
       this.#frozen = undefined
       this.#lifetime = undefined
       this.fields.reset(done.opened.record)
-      if (before === undefined) return this.engine.emit('created', eventOf(done.opened.record))
+      if (before === undefined) return this.#created(done.opened.record)
       this.#followSignal(before.record.key)
       this.engine.emit('replaced', eventOf(before.record))
       this.engine.emit('regenerated', eventOf(done.opened.record))
     })
+  }
+
+  #created(record: RecordView): void {
+    if (this.#presented.carrier === 'cookie') this.engine.returning.made()
+    this.engine.emit('created', eventOf(record))
   }
 
   #followSignal(oldKey: string): void {

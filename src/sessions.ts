@@ -8,17 +8,19 @@ import { jarReader, type PresentedJar, TOKEN_HEADER } from './core/jar.ts'
 import { deriveKeys } from './core/keys.ts'
 import { endOf } from './core/lifetime.ts'
 import type { MountableSessions } from './core/mount.ts'
-import { type Ended, isEnded } from './core/refusals.ts'
+import { isEnded } from './core/refusals.ts'
+import { watchReturning } from './core/returning.ts'
 import { roots as createRoots } from './core/root.ts'
 import { systemRuntime } from './core/runtime.ts'
 import { signals as createSignals } from './core/signals.ts'
 import type { Engine } from './engine.ts'
 import { SessionError } from './errors.ts'
 import { eventHub } from './events.ts'
+import { beginRequest, beginUnreadable } from './opening.ts'
 import { type Settings, settingsOf } from './options.ts'
 import { RequestSession } from './request-session.ts'
 import { fieldRules } from './schema.ts'
-import type { MaybePromise, Opened, Opening, RecordView, Runtime } from './seam.ts'
+import type { MaybePromise, RecordView, Runtime } from './seam.ts'
 import type {
   BaseOptions,
   CreatedSession,
@@ -34,8 +36,6 @@ import type {
   SessionSummary,
 } from './types.ts'
 
-/** How long after a session ended a request with the old jar is taken for one that crossed the ending on its way. */
-const CROSSING_MS = 60_000
 const VARY = { cookie: 'Cookie', header: TOKEN_HEADER, both: `Cookie, ${TOKEN_HEADER}` } as const
 const TOUCH_WARNING_EVERY_MS = 60_000
 
@@ -92,6 +92,7 @@ class SessionsOf<D extends object> implements MountableSessions<D> {
       rules,
       checkForCommit,
       signals,
+      returning: watchReturning(settings.cookie.secure, (message) => settings.logger.warn(message)),
       seen: { cookies: [], headers: [['vary', VARY[settings.carrier]]] },
       emit: this.#hub.emit,
       touchFailed: (error) => this.#touchFailed(error),
@@ -112,6 +113,7 @@ class SessionsOf<D extends object> implements MountableSessions<D> {
     const presented = this.#engine.jars.read(request)
     const { jar } = presented
     if (jar === undefined) return new RequestSession<D>(this.#engine, presented, undefined, undefined)
+    this.#engine.returning.cameBack()
     if (presented.carrier === 'cookie' && this.#settings.crossSite === 'refuse' && isCrossSite(request)) {
       throw new SessionError(
         'CROSS_SITE_REFUSED',
@@ -121,84 +123,15 @@ class SessionsOf<D extends object> implements MountableSessions<D> {
     const opening = this.#engine.strategy.open(jar)
     if (opening instanceof Promise) {
       return opening.then(
-        (opened) => this.#begin(presented, jar.key, opened),
-        (error: unknown) => this.#openUnreadable(presented, jar.key, error),
+        (opened) => beginRequest<D>(this.#engine, presented, jar.key, opened),
+        (error: unknown) => beginUnreadable<D>(this.#engine, presented, jar.key, error),
       )
     }
-    return this.#begin(presented, jar.key, opening)
+    return beginRequest<D>(this.#engine, presented, jar.key, opening)
   }
 
   async open(request: RequestView): Promise<OpenSession<D>> {
     return this.openNow(request)
-  }
-
-  #begin(presented: PresentedJar, key: string, opening: Opening): MaybePromise<OpenSession<D>> {
-    switch (opening.outcome) {
-      case 'found':
-        return this.#openFound(presented, opening.opened)
-      case 'gone':
-        return new RequestSession<D>(this.#engine, presented, undefined, this.#frozen(opening))
-      case 'anonymous':
-        return new RequestSession<D>(this.#engine, presented, undefined, 'STORE_UNAVAILABLE')
-      case 'regressed':
-        return this.#openRegressed(presented, key, opening)
-    }
-  }
-
-  /** "Tombstone: gone, and this request creates no session", while the answer that ended it may still be under way. */
-  #frozen(opening: Extract<Opening, { outcome: 'gone' }>): Ended | undefined {
-    if (opening.endedAt === undefined || this.#engine.runtime.now() - opening.endedAt > CROSSING_MS) return undefined
-    return opening.reason === 'replaced' ? 'SESSION_REPLACED' : opening.reason === 'destroyed' ? 'SESSION_GONE' : undefined
-  }
-
-  #openRegressed(presented: PresentedJar, key: string, opening: Extract<Opening, { outcome: 'regressed' }>): MaybePromise<OpenSession<D>> {
-    const record = opening.opened?.record
-    this.#engine.emit('regressed', { key, ...(record?.meta.userId !== undefined && { userId: record.meta.userId }) })
-    const fail = opening.policy === 'fail' || (opening.policy === 'byUser' && record?.meta.userId !== undefined)
-    if (!fail) return record === undefined ? this.#openNew(presented) : this.#openFound(presented, opening.opened as Opened)
-    const root = this.#engine.cookies.delete(this.#settings.cookie.name)
-    throw new SessionError(
-      'SESSION_REGRESSED',
-      'Writes that this visitor has seen were lost with the servers that held them. The session was ended: start again, or set onRegression to serve the best copy.',
-      { headers: { 'cache-control': 'no-store', ...(presented.carrier === 'cookie' && { 'set-cookie': root }) } },
-    )
-  }
-
-  #openNew(presented: PresentedJar): OpenSession<D> {
-    return new RequestSession<D>(this.#engine, presented, undefined, undefined)
-  }
-
-  #openFound(presented: PresentedJar, opened: Opened): MaybePromise<OpenSession<D>> {
-    const open = new RequestSession<D>(this.#engine, presented, opened, undefined)
-    // With `fail` a bad record shows itself when it is first read; the other answers have to be found before.
-    if (this.#settings.onInvalid === 'fail') return open
-    try {
-      open.fields.snapshot()
-      return open
-    } catch (error) {
-      if (!SessionError.is(error) || error.code !== 'STORE_RECORD_INVALID') throw error
-      return this.#openInvalid(presented, open, opened.record)
-    }
-  }
-
-  async #openInvalid(presented: PresentedJar, open: RequestSession<D>, record: RecordView): Promise<OpenSession<D>> {
-    const { onInvalid } = this.#settings
-    if (typeof onInvalid !== 'function') return this.#openNew(presented)
-    const raw = Object.fromEntries([...record.fields()].map((name) => [name, record.get(name)]))
-    const repaired = (await onInvalid(raw)) as Record<string, unknown>
-    open.fields.repair(repaired)
-    return open
-  }
-
-  /** A record that does not parse at all stays as it is, and there is nothing to repair: `onInvalid` can only begin anew. */
-  async #openUnreadable(presented: PresentedJar, key: string, error: unknown): Promise<OpenSession<D>> {
-    if (!SessionError.is(error) || error.code !== 'STORE_RECORD_INVALID') throw error
-    this.#engine.emit('invalid', { key, detail: 'the stored record does not parse' })
-    const { onInvalid } = this.#settings
-    if (onInvalid === 'fail') throw error
-    const open = new RequestSession<D>(this.#engine, presented, undefined, undefined)
-    if (typeof onInvalid === 'function') open.fields.repair((await onInvalid(undefined)) as Record<string, unknown>)
-    return open
   }
 
   attach(carrier: object, open: OpenSession<D>): void {

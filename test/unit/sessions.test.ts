@@ -262,3 +262,26 @@ describe('records that do not fit', () => {
     expect(await visit(loose, jar, ({ data }) => data.n)).toBe(12)
   })
 })
+
+describe('a Secure cookie over plain HTTP', () => {
+  const server = (warnings: string[], environment: Partial<BaseOptions<Data>> = { cookie: { secure: true } }): Sessions<Data> =>
+    start({ ...environment, logger: { warn: (message: unknown) => void warnings.push(String(message)), error: () => {} } })
+
+  test('sessions that never come back are warned of once, with what to do', async () => {
+    const warnings: string[] = []
+    const sessions = server(warnings)
+    for (let count = 0; count < 50; count++) await visit(sessions, new BrowserJar(), (session) => void (session.data.n = 1))
+    expect(warnings).toEqual([expect.stringMatching(/no cookie came back.*https.*secure: false/)])
+  })
+
+  test('one cookie that comes back is enough, and cookies that are not Secure are not watched', async () => {
+    const warnings: string[] = []
+    const sessions = server(warnings)
+    const jar = new BrowserJar()
+    for (let count = 0; count < 2; count++) await visit(sessions, jar, (session) => void (session.data.n = count))
+    for (let count = 0; count < 50; count++) await visit(sessions, new BrowserJar(), (session) => void (session.data.n = 1))
+    const plain = server(warnings, { cookie: { secure: false } })
+    for (let count = 0; count < 50; count++) await visit(plain, new BrowserJar(), (session) => void (session.data.n = 1))
+    expect(warnings).toEqual([])
+  })
+})
