@@ -1,12 +1,13 @@
 /** One request's session between open and commit. `session.ts` is the face of it that handlers see. */
 import { type FieldChange, Fields } from './core/fields.ts'
 import { JarChanges, type PresentedJar } from './core/jar.ts'
-import { beginMeta, endOf, withLifetime } from './core/lifetime.ts'
+import { endOf } from './core/lifetime.ts'
 import { checkSize, checkUserId, endedError, type Frozen, frozenError, isEnded } from './core/refusals.ts'
 import { Turns } from './core/turns.ts'
 import type { Engine } from './engine.ts'
 import { SessionError } from './errors.ts'
 import { lifetimeOf } from './options.ts'
+import { RequestLifetime } from './request-lifetime.ts'
 import type { Change, Draft, MaybePromise, Opened, RecordMeta, RecordView, SessionId, Written } from './seam.ts'
 import { createSession } from './session.ts'
 import type { CommitResult, KeepOptions, Lifetime, LoginOptions, OpenSession, Session } from './types.ts'
@@ -28,7 +29,7 @@ export class RequestSession<D> implements OpenSession<D> {
   #changes: JarChanges | undefined
   #newId: SessionId | undefined
   #newMeta: RecordMeta | undefined
-  #lifetime: { lifetime: Required<Lifetime>; persistent: boolean } | undefined
+  readonly #lifetime: RequestLifetime
   #touchWanted = false
   #headIsOut = false
   #accessesAtCommit: number | undefined
@@ -39,6 +40,7 @@ export class RequestSession<D> implements OpenSession<D> {
 
   constructor(engine: Engine, presented: PresentedJar, opened: Opened | undefined, frozen: Frozen | undefined) {
     this.engine = engine
+    this.#lifetime = new RequestLifetime(engine)
     this.#presented = presented
     this.#opened = opened
     this.#frozen = frozen
@@ -54,7 +56,7 @@ export class RequestSession<D> implements OpenSession<D> {
   }
 
   get meta(): RecordMeta {
-    return this.#opened?.record.meta ?? (this.#newMeta ??= this.#freshMeta(undefined))
+    return this.#opened?.record.meta ?? (this.#newMeta ??= this.#lifetime.fresh(undefined))
   }
 
   get expiresAt(): number {
@@ -83,7 +85,7 @@ export class RequestSession<D> implements OpenSession<D> {
     const lifetime = options.lifetime === undefined ? undefined : lifetimeOf(options.lifetime, this.engine.settings.lifetime)
     return this.#turns.run(() => {
       const sameOrNone = this.meta.userId === undefined || this.meta.userId === userId
-      const meta = this.#freshMeta(userId, lifetime, options.persistent ?? this.meta.persistent)
+      const meta = this.#lifetime.fresh(userId, lifetime, options.persistent ?? this.meta.persistent)
       return this.#moveTo(this.engine.roots.make(meta.absoluteAt), meta, options.keep ?? sameOrNone)
     })
   }
@@ -122,7 +124,7 @@ export class RequestSession<D> implements OpenSession<D> {
     this.#frozen = undefined
     this.#newId = undefined
     this.#newMeta = undefined
-    this.#lifetime = undefined
+    this.#lifetime.forget()
     this.fields.reset(undefined)
   }
 
@@ -147,12 +149,8 @@ export class RequestSession<D> implements OpenSession<D> {
   }
 
   setLifetime(lifetime: Lifetime, persistent: boolean | undefined): void {
-    const { idleMs, touchEveryMs } = this.meta
-    const base = { idleMs, touchEveryMs, absoluteMs: this.engine.settings.lifetime.absoluteMs }
-    const complete = lifetimeOf(lifetime, base)
-    this.#lifetime = { lifetime: complete, persistent: persistent ?? this.meta.persistent }
-    if (this.#opened !== undefined) return
-    this.#newMeta = this.#freshMeta(this.meta.userId, complete, this.#lifetime.persistent)
+    const meta = this.#lifetime.set(lifetime, persistent, this.meta)
+    if (this.#opened === undefined) this.#newMeta = meta
   }
 
   touch(): void {
@@ -178,7 +176,7 @@ export class RequestSession<D> implements OpenSession<D> {
   // ------------------------------------------------------------------ what the adapter does
 
   needsCommit(): boolean {
-    return this.#turns.busy || this.#touchWanted || this.#lifetimeChanged() || this.#fieldsChanged()
+    return this.#turns.busy || this.#touchWanted || this.#storedLifetimeChanged || this.#fieldsChanged()
   }
 
   #fieldsChanged(): boolean {
@@ -189,6 +187,11 @@ export class RequestSession<D> implements OpenSession<D> {
       // The commit meets the same error, and can answer with it.
       return true
     }
+  }
+
+  /** A session that is not stored yet begins with the new lifetime by itself. */
+  get #storedLifetimeChanged(): boolean {
+    return this.#lifetime.isChanged && this.#opened !== undefined
   }
 
   settle(): CommitResult {
@@ -243,13 +246,13 @@ export class RequestSession<D> implements OpenSession<D> {
   #store(evenIfUnchanged: boolean): MaybePromise<void> {
     const changes = this.fields.changes()
     const opened = this.#opened
-    if (!evenIfUnchanged && changes.set.size === 0 && changes.add.size === 0 && !this.#lifetimeChanged()) return
+    if (!evenIfUnchanged && changes.set.size === 0 && changes.add.size === 0 && !this.#storedLifetimeChanged) return
     if (this.#frozen !== undefined) throw frozenError(this.#frozen)
     this.#touchWanted = false
     this.#checkChange(opened?.record, changes, this.fields)
     if (opened === undefined) return this.#create(changes)
-    const lifetime = this.#lifetimeOfChange(opened.record.meta)
-    if (lifetime === 'new root') return this.#moveTo(this.engine.roots.make(this.meta.absoluteAt), this.#metaWithLifetime(), true)
+    const lifetime = this.#lifetime.changeOf(opened.record.meta)
+    if (lifetime === 'new root') return this.#moveTo(this.engine.roots.make(this.meta.absoluteAt), this.#lifetime.applied(this.meta), true)
     const change: Change = { ...changes, touchAt: this.engine.runtime.now(), ...(lifetime !== undefined && { lifetime }) }
     return then(this.engine.strategy.write(opened, change), (written) => this.#stored(written, changes))
   }
@@ -257,7 +260,7 @@ export class RequestSession<D> implements OpenSession<D> {
   #stored(written: Written, changes: FieldChange): void {
     this.#jarChanges().add(written.jar)
     this.#opened = written.opened
-    this.#lifetime = undefined
+    this.#lifetime.forget()
     this.fields.rebase(written.opened.record, changes)
   }
 
@@ -294,7 +297,7 @@ export class RequestSession<D> implements OpenSession<D> {
       this.#jarChanges().add(done.jar)
       this.#opened = done.opened
       this.#frozen = undefined
-      this.#lifetime = undefined
+      this.#lifetime.forget()
       this.fields.reset(done.opened.record)
       if (before === undefined) return this.#created(done.opened.record)
       this.#followSignal(before.record.key)
@@ -318,33 +321,6 @@ export class RequestSession<D> implements OpenSession<D> {
     if (changes.set.size === 0 && changes.add.size === 0) return
     this.engine.checkForCommit?.(fields.snapshot())
     checkSize(record, changes.set, this.engine.settings.limits.sessionBytes, () => fields.encodeAll(() => true))
-  }
-
-  // ------------------------------------------------------------------ lifetimes
-
-  #lifetimeChanged(): boolean {
-    return this.#lifetime !== undefined && this.#opened !== undefined
-  }
-
-  /** The root states the absolute end and whether it outlives the browser: what goes beyond needs another root. */
-  #lifetimeOfChange(meta: RecordMeta): Change['lifetime'] | 'new root' | undefined {
-    if (this.#lifetime === undefined) return undefined
-    const next = this.#metaWithLifetime()
-    if (next.absoluteAt > meta.absoluteAt || next.persistent !== meta.persistent) return 'new root'
-    return { idleMs: next.idleMs, touchEveryMs: next.touchEveryMs, absoluteAt: next.absoluteAt }
-  }
-
-  #metaWithLifetime(): RecordMeta {
-    const { lifetime, persistent } = this.#lifetime as { lifetime: Required<Lifetime>; persistent: boolean }
-    return withLifetime(this.meta, this.engine.runtime.now(), lifetime, persistent)
-  }
-
-  #freshMeta(
-    userId: string | undefined,
-    lifetime = this.engine.settings.lifetime,
-    persistent = this.engine.settings.cookie.persistent,
-  ): RecordMeta {
-    return beginMeta(this.engine.runtime.now(), userId, lifetime, persistent)
   }
 
   // ------------------------------------------------------------------ the jar
