@@ -1,7 +1,7 @@
 import type { Timer } from '../seam.ts'
 import type { Availability } from './availability.ts'
 import type { MysqlAccess } from './mysql-access.ts'
-import type { MysqlClock } from './mysql-clock.ts'
+import type { StoreClock } from './store-clock.ts'
 import type { Row } from './mysql-record.ts'
 import { unpackText } from './mysql-record.ts'
 import type { MysqlSession } from './mysql-session.ts'
@@ -24,7 +24,7 @@ const NEXT_MS = 10
 export function mysqlSweep(
   users: Availability,
   access: () => MysqlAccess | undefined,
-  clock: MysqlClock,
+  clock: StoreClock,
   sql: MysqlStatements,
 ): MysqlSweep {
   let timer: Timer | undefined

@@ -4,7 +4,7 @@ import type { SessionSummary } from '../types.ts'
 import { availability, unavailable } from './availability.ts'
 import { mysqlAccess } from './mysql-access.ts'
 import type { MysqlAccess } from './mysql-access.ts'
-import { mysqlClock } from './mysql-clock.ts'
+import { storeClock } from './store-clock.ts'
 import { limitOf, loadDriver, ownPool, takesSeveral } from './mysql-driver.ts'
 import type { CorePoolLike, MysqlAddress, OwnPool } from './mysql-driver.ts'
 import { checkedMysqlOptions } from './mysql-options.ts'
@@ -45,7 +45,7 @@ const CLOSE_MS = 500
 export function mysqlStore(target: MysqlTarget, options: MysqlStoreOptions = {}): SessionStore {
   const { address, pool: givenPool, table, migrate, shown } = checkedMysqlOptions(target, options)
   const users = availability('mysqlStore')
-  const clock = mysqlClock()
+  const clock = storeClock()
   const sql = mysqlStatements(table)
   let maxBytes = Number.POSITIVE_INFINITY
   const writes = mysqlWrites(sql, shown, () => maxBytes)

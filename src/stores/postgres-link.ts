@@ -3,7 +3,7 @@ import { SessionError } from '../errors.ts'
 import type { StoreContext, Timer } from '../seam.ts'
 import type { Availability } from './availability.ts'
 import { unavailable } from './availability.ts'
-import type { PostgresClock } from './postgres-clock.ts'
+import type { StoreClock } from './store-clock.ts'
 import { isLostRace, isStatementsOwn, isUnprepared, postgresError, problemOf, unfit } from './postgres-errors.ts'
 import type { CheckedPostgresOptions } from './postgres-options.ts'
 import type { PostgresConnections } from './postgres-connections.ts'
@@ -31,7 +31,7 @@ export function postgresLink(
   connections: PostgresConnections,
   options: CheckedPostgresOptions,
   users: Availability,
-  clock: PostgresClock,
+  clock: StoreClock,
 ): PostgresLink {
   const { shown, table, migrate } = options
   const look = lookStatement(table)

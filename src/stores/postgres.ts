@@ -12,7 +12,7 @@ import type {
 } from '../seam.ts'
 import type { SessionSummary } from '../types.ts'
 import { availability, recordInvalid, unavailable } from './availability.ts'
-import { postgresClock } from './postgres-clock.ts'
+import { storeClock } from './store-clock.ts'
 import { postgresLink } from './postgres-link.ts'
 import type { PostgresLink } from './postgres-link.ts'
 import { checkedPostgresOptions } from './postgres-options.ts'
@@ -60,7 +60,7 @@ export function postgresStore(target: PostgresTarget, options: PostgresStoreOpti
   const { table, freshness } = checked
   const statements = postgresStatements(table)
   const users = availability('postgresStore')
-  const clock = postgresClock()
+  const clock = storeClock()
   const channel = freshness === 'push' ? table : null
   let open: Open | undefined
   let opening: Promise<Open> | undefined

@@ -5,19 +5,19 @@ import type { GoneMark } from './row.ts'
 const IGNORED_MS = 1_000
 
 /**
- * Sessions end by the database's clock, so times at rest are in it: a server with a wrong clock must neither expire sessions nor
+ * Sessions end by the store's clock, so times at rest are in it: a server with a wrong clock must neither expire sessions nor
  * lengthen them. Each server reads and writes them in its own clock, moved by the difference.
  */
-export interface MysqlClock {
-  /** Takes the database's Unix ms and when it was asked for, by the server's clock. */
-  set(databaseMs: number, askedAt: number, runtime: Runtime): void
+export interface StoreClock {
+  /** Takes the store's Unix ms and when it was asked for, by the server's clock. */
+  set(storeMs: number, askedAt: number, runtime: Runtime): void
   toStore(ms: number): number
   metaToStore(meta: RecordMeta): RecordMeta
   metaFromStore(meta: RecordMeta): RecordMeta
   fromStore<R extends StoredRecord | GoneMark>(found: R): R
 }
 
-export function mysqlClock(): MysqlClock {
+export function storeClock(): StoreClock {
   let aheadMs: number | undefined
 
   function move(meta: RecordMeta, by: number): RecordMeta {
@@ -26,11 +26,11 @@ export function mysqlClock(): MysqlClock {
   }
 
   return {
-    set(databaseMs, askedAt, runtime): void {
+    set(storeMs, askedAt, runtime): void {
       const answeredAt = runtime.now()
       // A slow answer says little about the moment it was made.
       if (aheadMs !== undefined && answeredAt - askedAt > IGNORED_MS) return
-      const measured = Math.round(databaseMs - (askedAt + answeredAt) / 2)
+      const measured = Math.round(storeMs - (askedAt + answeredAt) / 2)
       aheadMs = Math.abs(measured) < IGNORED_MS ? 0 : measured
     },
     toStore: (ms) => ms + (aheadMs ?? 0),
