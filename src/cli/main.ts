@@ -1,33 +1,49 @@
 #!/usr/bin/env node
 /** The command line. One line on stderr for every error, with what to do next; `--debug` adds the stack. */
 import { readFileSync } from 'node:fs'
-import { type CAC, cac } from '../vendor/cac.ts'
+import { type CAC, cac, type Command } from '../vendor/cac.ts'
+import type { FlagHelp } from './flags.ts'
 import { LAB_FLAGS } from './lab-options.ts'
+import { shielded, unshielded } from './plain-arguments.ts'
+import { SESSIONS_FLAGS } from './sessions-options.ts'
 import { exitCodeOf, usageError } from './usage-error.ts'
 
 type Flags = Readonly<Record<string, unknown>>
 interface CommandModule {
-  readonly run: (flags: Flags) => Promise<number>
+  readonly run: (flags: Flags, args: readonly string[]) => Promise<number>
 }
 
 /** Each command loads its own code only when it is asked for. */
 function program(): CAC {
   const cli = cac('holdfast')
-  const lab = cli.command('lab', 'A live cluster on this machine: shop, gateway, control page')
-  for (const { name, value, help } of LAB_FLAGS) lab.option(value === undefined ? `--${name}` : `--${name} ${value}`, help)
+  addFlags(cli.command('lab', 'A live cluster on this machine: shop, gateway, control page'), LAB_FLAGS)
   const gateway = cli.command('gateway', 'The gateway alone, in front of your own servers')
   gateway.option('--to <url>', 'A server to send requests to; may be given several times')
   gateway.option('--policy <name>', 'round-robin (default), least-connections, ip-hash, consistent-hash or sticky')
   gateway.option('--port <port>', 'Port to listen on (default 8080)')
+  const sessions = cli.command('sessions <action> [subject]', "A store's sessions: list, show KEY, revoke KEY, revoke-user USER")
+  addFlags(sessions, SESSIONS_FLAGS)
+  for (const example of SESSIONS_EXAMPLES) sessions.example(`  $ holdfast sessions ${example}`)
   cli.option('--debug', 'Adds the stack to errors')
   cli.help()
   cli.version(packageVersion())
   return cli
 }
 
+const SESSIONS_EXAMPLES = [
+  'list --store redis://127.0.0.1:6379 --user ada',
+  'show KEY --store sqlite:sessions.db --json',
+  'revoke-user ada --except KEY     with HOLDFAST_STORE=postgres://…',
+]
+
+function addFlags(command: Command, flags: readonly FlagHelp[]): void {
+  for (const { name, value, help } of flags) command.option(value === undefined ? `--${name}` : `--${name} ${value}`, help)
+}
+
 const COMMANDS: Readonly<Record<string, () => Promise<CommandModule>>> = {
   lab: async () => ({ run: (await import('./lab.ts')).labCommand }),
   gateway: async () => ({ run: (await import('./gateway.ts')).gatewayCommand }),
+  sessions: async () => ({ run: (await import('./sessions.ts')).sessionsCommand }),
 }
 
 function packageVersion(): string {
@@ -37,7 +53,9 @@ function packageVersion(): string {
 
 async function main(argv: string[]): Promise<number> {
   const cli = program()
-  const { args, options } = usageError(() => cli.parse(argv, { run: false }))
+  const parsed = usageError(() => cli.parse(shielded(argv), { run: false }))
+  const options: Flags = Object.fromEntries(Object.entries(parsed.options as Flags).map(([name, value]) => [name, unshielded(value)]))
+  const args = [...parsed.args, ...((options['--'] as readonly string[] | undefined) ?? [])].map((one) => unshielded(one))
   if (options['help'] === true || options['version'] === true) return 0
   const command = cli.matchedCommand
   const load = command === undefined ? undefined : COMMANDS[command.name]
@@ -45,16 +63,23 @@ async function main(argv: string[]): Promise<number> {
   usageError(() => {
     command.checkUnknownOptions()
     command.checkOptionValue()
-    if (args.length > 0) throw new Error(`"${command.name}" takes no argument ${args[0]}: see holdfast ${command.name} --help`)
+    if (args.length > 0 && command.args.length === 0) {
+      throw new Error(`"${command.name}" takes no argument${shown(args[0])}: see holdfast ${command.name} --help`)
+    }
   })
   const { run } = await load()
-  return run(options)
+  return run(options, args)
 }
 
 function noCommand(cli: CAC, name: string | undefined): number {
-  if (name !== undefined) throw new Error(`Unknown command ${name}: see holdfast --help`)
+  if (name !== undefined) throw new Error(`Unknown command${shown(name)}: see holdfast --help`)
   cli.outputHelp()
   return 0
+}
+
+/** A stray argument may be a URL with a password. */
+function shown(argument: string | undefined): string {
+  return argument !== undefined && /^[\w.-]{1,40}$/.test(argument) ? ` ${argument}` : ''
 }
 
 // A reader that left (`| head`) is no reason to fall over: what was started still has to be ended in order.

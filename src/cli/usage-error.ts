@@ -12,8 +12,8 @@ export function usageError<T>(check: () => T): T {
 }
 
 /** As `usageError`, for what takes time to check. */
-export async function usageErrors(check: () => Promise<void>): Promise<void> {
-  await check().catch((error: unknown) =>
+export async function usageErrors<T>(check: () => Promise<T>): Promise<T> {
+  return check().catch((error: unknown) =>
     usageError(() => {
       throw error
     }),

@@ -1,6 +1,7 @@
 /** Which strategy the lab runs and with which options: checked the same way for the command line and the control API. */
 import type { PolicyName } from '../gateway/options.ts'
 import { type LabError, labError } from './lab-error.ts'
+import { checkStoreUrl } from './store-url.ts'
 
 export const STRATEGY_NAMES = ['replication', 'affinity', 'cookieBased', 'dedicated', 'isolated'] as const
 export type StrategyName = (typeof STRATEGY_NAMES)[number]
@@ -61,11 +62,6 @@ export function wholeNumber(raw: unknown, name: string, min: number, max: number
   throw refuse(`${name} must be a whole number from ${min} to ${max}.`)
 }
 
-function checkStore(raw: unknown): string {
-  if (typeof raw === 'string' && /^(sqlite:.+|rediss?:\/\/.+)$/.test(raw)) return raw
-  throw refuse('store must be sqlite:FILE, redis://HOST:PORT or rediss://HOST:PORT.')
-}
-
 function checkTransport(raw: unknown): 'tcp' {
   if (raw === 'tcp') return raw
   throw refuse('transport must be tcp.')
@@ -82,7 +78,7 @@ export function checkOptions(raw: Readonly<Record<string, unknown>>): StrategyOp
     if (value === undefined) continue
     const option = OPTION_NAMES.find((known) => known === name)
     if (option === undefined) throw refuse(`Unknown option: choose from ${OPTION_NAMES.join(', ')}.`)
-    if (option === 'store') options.store = checkStore(value)
+    if (option === 'store') options.store = checkStoreUrl(value)
     else if (option === 'transport') options.transport = checkTransport(value)
     else if (option === 'copies') options.copies = checkCopies(value)
     else if (option === 'policy') options.policy = checkPolicy(value)

@@ -6,7 +6,7 @@ import type { Import, Source } from './source.ts'
 const sources = sourcesUnder('src')
 
 /** The engine: open → handler → commit. */
-const ENGINE = ['session', 'sessions', 'request-session', 'engine', 'events', 'schema']
+const ENGINE = ['session', 'sessions', 'opening', 'request-session', 'request-lifetime', 'engine', 'events', 'schema']
 
 /** The part of the system a file belongs to. */
 function layerOf(path: string): string {
@@ -43,7 +43,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   types: [],
   core: ['cookie', 'lru-cache', 'valibot'],
   options: ['valibot'],
-  stores: ['@redis/client', 'valibot', 'lru-cache'],
+  stores: ['@redis/client', 'pg', 'mysql2', 'valibot', 'lru-cache'],
   transports: ['@nats-io/transport-node', 'valibot'],
   cluster: ['lru-cache', 'valibot'],
   strategies: ['lru-cache', 'valibot'],
@@ -59,7 +59,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
 }
 
 /** Drivers are loaded when they are first used: their packages may be imported as types, or by `import()` only. */
-const LAZY = ['@redis/client', '@nats-io/transport-node']
+const LAZY = ['@redis/client', 'pg', 'mysql2', '@nats-io/transport-node']
 
 const packageOf = (specifier: string): string =>
   specifier
