@@ -10,7 +10,7 @@ export const LAB_FLAGS: readonly FlagHelp[] = [
   { name: 'control-port', value: '<port>', help: 'Port of the control page (default 8081)' },
   { name: 'policy', value: '<name>', help: 'round-robin, least-connections, ip-hash, consistent-hash or sticky' },
   { name: 'store', value: '<url>', help: 'dedicated: sqlite:FILE, redis://HOST:PORT, … (default: SQLite in a temporary folder)' },
-  { name: 'transport', value: '<name>', help: 'replication, affinity: tcp (default)' },
+  { name: 'transport', value: '<name>', help: 'replication, affinity: tcp (default) or nats://HOST:PORT' },
   { name: 'copies', value: '<k>', help: 'replication: all (default) or how many copies of each session' },
   { name: 'acks', value: '<a>', help: 'replication, affinity: copies confirmed before the answer' },
   { name: 'backups', value: '<k>', help: 'affinity: backups of each session (default 1)' },

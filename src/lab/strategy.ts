@@ -20,13 +20,13 @@ export async function buildStrategy(choice: StrategyChoice, mesh: MeshConfig, se
   switch (strategy) {
     case 'replication': {
       const { replication } = await import('../strategies/replication.ts')
-      const transport = await meshTransport(mesh, secrets)
+      const transport = await meshTransport(mesh, secrets, options.transport)
       const copies = options.copies === undefined ? {} : { copies: options.copies }
       return { strategy: replication({ transport, ...copies, ...acks }), transport }
     }
     case 'affinity': {
       const { affinity } = await import('../strategies/affinity.ts')
-      const transport = await meshTransport(mesh, secrets)
+      const transport = await meshTransport(mesh, secrets, options.transport)
       return { strategy: affinity({ transport, backups: options.backups ?? AFFINITY_BACKUPS, ...acks }), transport }
     }
     case 'cookieBased': {
@@ -60,7 +60,11 @@ export async function checkStrategy(choice: StrategyChoice): Promise<void> {
   }
 }
 
-async function meshTransport(mesh: MeshConfig, secrets: readonly string[]): Promise<Transport> {
+async function meshTransport(mesh: MeshConfig, secrets: readonly string[], wanted = 'tcp'): Promise<Transport> {
+  if (wanted !== 'tcp') {
+    const { natsTransport } = await import('../transports/nats.ts')
+    return natsTransport({ cluster: mesh.cluster, secrets, servers: wanted })
+  }
   const { tcpTransport } = await import('../transports/tcp.ts')
   return tcpTransport({ cluster: mesh.cluster, secrets, port: mesh.port, host: '127.0.0.1', peers: [...mesh.peers] })
 }

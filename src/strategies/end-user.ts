@@ -7,7 +7,7 @@ const LOOKS = 3
 /** Ends a user's sessions: in one step where the store can, else one after the other. The keys of those that were ended. */
 export async function endUserSessions(
   store: SessionStore,
-  access: StoreAccess,
+  access: Pick<StoreAccess, 'ask'>,
   userId: string,
   markUntil: number,
   { except }: { except?: string },
