@@ -10,7 +10,7 @@ import { missingServers, requireServers } from './lib/servers.mjs'
 
 const MINUTES = 60_000
 
-const TEST_SERVERS = ['redis-server', 'memcached', 'postgres', 'mariadbd', 'nats-server', 'openssl', 'chromium']
+const TEST_SERVERS = ['redis-server', 'valkey-server', 'memcached', 'postgres', 'mariadbd', 'nats-server', 'openssl', 'chromium']
 
 /**
  * Under the lock: dependencies, Node, servers, build. A warm clone touches neither the network nor the disk beyond stamps.

@@ -4,9 +4,12 @@ import { delimiter, join } from 'node:path'
 import process from 'node:process'
 import { shareLock } from './lock.mjs'
 import { Failure, atExit, run, say } from './process.mjs'
+import { installValkey } from './valkey.mjs'
 
 /** Debian's packages of the programs that are named otherwise. @type {Readonly<Record<string, string>>} */
 const PACKAGES = { postgres: 'postgresql', mariadbd: 'mariadb-server' }
+
+const VALKEY = 'valkey-server'
 
 const POLICY = '/usr/sbin/policy-rc.d'
 const MARK = '# holdfast: removed after the installation'
@@ -70,16 +73,24 @@ async function install(programs) {
   const allowDaemons = forbidDaemons()
   try {
     const wait = ['-o', 'DPkg::Lock::Timeout=120', '-o', 'Acquire::Retries=2']
-    const packages = ['install', '-y', '--no-install-recommends', ...wait, ...programs.map(packageOf)]
+    const fromRelease = programs.filter((program) => program !== VALKEY)
+    if (fromRelease.length < programs.length) complain(await installValkey(apt))
+    if (fromRelease.length === 0) return
+    const packages = ['install', '-y', '--no-install-recommends', ...wait, ...fromRelease.map(packageOf)]
     const first = await apt(packages)
     if (first.code === 0) return
     // The lists of packages may be missing or old.
     await apt(['update', ...wait])
     const second = await apt(packages)
-    if (second.code !== 0) say(`apt-get failed: ${lastLine(second.output)}`)
+    complain(second)
   } finally {
     allowDaemons()
   }
+}
+
+/** @param {{ code: number | null, output: string }} result */
+function complain({ code, output }) {
+  if (code !== 0) say(`apt-get failed: ${lastLine(output)}`)
 }
 
 /** @param {readonly string[]} args */

@@ -1,28 +1,31 @@
-import type * as Driver from '@redis/client'
-import { SessionError } from '../errors.ts'
 import type { Runtime, Timer } from '../seam.ts'
-
-/** The part of a `@redis/client` client that the store uses. */
-export interface RedisClientLike {
-  readonly isOpen: boolean
-  readonly isReady: boolean
-  connect(): Promise<unknown>
-  sendCommand(args: string[]): Promise<unknown>
-  on(event: string, listener: (...args: any[]) => void): unknown
-  off(event: string, listener: (...args: any[]) => void): unknown
-}
+import type { RedisAddress } from './redis-address.ts'
+import { ask } from './redis-ask.ts'
+import { discard, messageOf, problemOf, RedisOutage } from './redis-driver.ts'
+import type { RedisClientLike, RedisDriver } from './redis-driver.ts'
+import { redisEchoes } from './redis-echoes.ts'
+import type { RedisEchoes } from './redis-echoes.ts'
+import { waitingList } from './redis-waiting.ts'
 
 export interface RedisConnection {
-  /** The last problem, as a word without anything secret. */
+  /** The last problem, as a few words without anything secret. */
   readonly problem: string
   /** It was closed a moment ago and the first attempt to replace it is under way. */
   readonly isReplacing: boolean
   /** Undefined while there is no usable connection. */
   client(): RedisClientLike | undefined
-  /** True once usable; false when that took longer. */
+  /** True once usable; false when an attempt failed, or that took longer. */
   whenReady(ms: number): Promise<boolean>
-  /** A command got no answer within the deadline: this connection may be dead. */
-  stalled(client: RedisClientLike): void
+  /** `client` is not the server that was wanted: replace it. */
+  renew(client: RedisClientLike, problem: string): void
+  /** A command got no answer for so long: the connection may be dead. */
+  missed(client: RedisClientLike, waitedMs: number): void
+  /** From now on and on every later connection. */
+  track(): void
+  /** True once all that was changed before has been announced. `command` goes to the server that holds `probe`. Never rejects. */
+  confirm(command: string[], probe: string): Promise<boolean>
+  /** See `RedisEchoes`; undefined while nothing is to be announced. */
+  expectEcho(): ((names: readonly string[]) => void) | undefined
   close(): void
 }
 
@@ -31,90 +34,140 @@ export interface ConnectionListener {
   readonly deadlineMs: number
   up(): void
   down(problem: string): void
+  /** Only while tracking. */
+  changed(name: string): void
+  /** Announcements may have been missed. */
+  lost(): void
+  /** The server refuses to track: it works without. */
+  cannotTrack(): void
 }
+
+export interface ConnectionPlan {
+  readonly driver: RedisDriver
+  /** Where to connect: asked anew for every attempt. */
+  find(): Promise<RedisAddress>
+  options(address: RedisAddress): ClientOptions
+  /** What is wrong with this server, in a word; undefined: it is the one that was wanted. */
+  check?(client: RedisClientLike): Promise<string | undefined>
+}
+
+export type ClientOptions = NonNullable<Parameters<RedisDriver['createClient']>[0]>
 
 const REPLACE_WITHIN_MS = 25
 const FIRST_BACKOFF_MS = 50
-const LONGEST_BACKOFF_MS = 2_000
+/** A server that is back is used again within a second. */
+const LONGEST_BACKOFF_MS = 600
 const HANDSHAKE_MS = 5_000
-const COMMANDS_QUEUED_MOST = 20_000
-
-/** The driver takes 120 ms to load: only a store that is used pays for it. */
-export async function loadDriver(): Promise<typeof Driver> {
-  try {
-    return await import('@redis/client')
-  } catch {
-    throw new SessionError(
-      'DEPENDENCY_MISSING',
-      'redisStore needs the package @redis/client, which is not installed: npm install @redis/client',
-    )
-  }
-}
 
 /**
  * One client per connection, and reconnecting is ours: the driver neither bounds a command in flight nor its handshake, and
  * its idle timer closes a client for good.
  */
-export function ownConnection(driver: typeof Driver, url: string, listener: ConnectionListener): RedisConnection {
+export function ownConnection(plan: ConnectionPlan, listener: ConnectionListener): RedisConnection {
   const { runtime } = listener
   const waiting = waitingList(runtime)
+  /** Counts attempts: what belongs to an earlier one is not heard any more. */
+  let life = 0
   let current: ReturnType<typeof create> | undefined
-  let problem = 'not connected yet'
+  let usable: RedisClientLike | undefined
+  let problem = 'no answer'
   let failures = 0
   let next: Timer | undefined
   let handshake: Timer | undefined
   let closed = false
-  let wasReady = false
   let isReplacing = false
+  let wantsTracking = false
+  let maySubscribe = true
+  let isTracking = false
+  let echoes = newEchoes(0)
 
-  function create(): ReturnType<(typeof Driver)['createClient']> {
-    return driver.createClient({
-      url,
-      disableOfflineQueue: true,
-      commandsQueueMaxLength: COMMANDS_QUEUED_MOST,
-      maintNotifications: 'disabled',
-      socket: { reconnectStrategy: false, connectTimeout: Math.min(listener.deadlineMs, HANDSHAKE_MS) },
-    }) as ReturnType<(typeof Driver)['createClient']>
+  function create(address: RedisAddress): ReturnType<RedisDriver['createClient']> {
+    return plan.driver.createClient({ ...plan.options(address), emitInvalidate: maySubscribe } as ClientOptions) as ReturnType<
+      RedisDriver['createClient']
+    >
+  }
+
+  function newEchoes(mine: number): RedisEchoes {
+    return redisEchoes(runtime, (name) => mine === life && listener.changed(name))
   }
 
   function connect(): void {
+    life += 1
+    const mine = life
+    echoes = newEchoes(mine)
     next = undefined
-    const mine = create()
-    current = mine
-    mine.on('error', (error: unknown) => lost(mine, problemOf(error)))
-    mine.on('end', () => lost(mine, 'connection closed'))
     handshake = runtime.setTimer(HANDSHAKE_MS, () => lost(mine, 'no answer'))
-    mine.connect().then(
-      () => (mine === current && !closed ? ready() : discard(mine)),
-      (error: unknown) => {
-        lost(mine, problemOf(error))
-        discard(mine)
-      },
-    )
+    attempt(mine).catch((error: unknown) => lost(mine, problemOf(error)))
   }
 
-  function ready(): void {
+  async function attempt(mine: number): Promise<void> {
+    const address = await plan.find()
+    if (mine !== life) return
+    const client = create(address)
+    current = client
+    // Before it is usable, what is wrong rejects `connect`.
+    client.on('error', (error: unknown) => client === usable && lost(mine, problemOf(error)))
+    client.on('end', () => client === usable && lost(mine, 'connection closed'))
+    client.on('invalidate', (name: unknown) => {
+      if (mine === life) announce(name)
+    })
+    try {
+      await client.connect()
+      await adjustTracking(client, true)
+    } catch (error) {
+      if (mine !== life || !maySubscribe || !isRefusal(error)) throw error
+      // Perhaps only its tracking is refused: then it is used without.
+      maySubscribe = false
+      current = undefined
+      discard(client)
+      await attempt(mine)
+      if (mine === life) listener.cannotTrack()
+      return
+    }
+    const wrong = await plan.check?.(client)
+    if (wrong !== undefined) throw new RedisOutage(wrong)
+    if (mine === life) ready(client)
+  }
+
+  /** The driver switches tracking on, also while nobody listens. */
+  async function adjustTracking(client: RedisClientLike, isFirst: boolean): Promise<void> {
+    isTracking = wantsTracking && maySubscribe
+    if (isTracking && !isFirst) await client.sendCommand(['CLIENT', 'TRACKING', 'ON'])
+    if (!isTracking && isFirst && maySubscribe) await client.sendCommand(['CLIENT', 'TRACKING', 'OFF'])
+  }
+
+  function announce(name: unknown): void {
+    if (name === null || name === undefined) listener.lost()
+    else echoes.announced(String(name))
+  }
+
+  function ready(client: RedisClientLike): void {
     handshake?.cancel()
+    usable = client
     failures = 0
-    wasReady = true
     isReplacing = false
     listener.up()
     waiting.wake()
   }
 
-  function lost(mine: typeof current, why: string, isStalled = false): void {
-    if (mine !== current || mine === undefined || closed) return
+  function lost(mine: number, why: string, isStalled = false): void {
+    if (mine !== life || closed) return
+    const dead = current
+    // A closed connection is no outage yet; one that cannot be replaced, or does not answer, is.
+    const wasUsable = usable !== undefined
+    isReplacing = wasUsable && !isStalled
+    life += 1
     current = undefined
+    usable = undefined
+    isTracking = false
     problem = why
     handshake?.cancel()
-    // A closed connection is no outage yet; one that cannot be replaced, or does not answer, is.
-    isReplacing = wasReady && !isStalled
-    wasReady = false
+    if (wasUsable) listener.lost()
     if (!isReplacing) listener.down(why)
     next = runtime.setTimer(backoff(), connect)
     waiting.wake()
     // Last, because it rejects what was in flight.
-    discard(mine)
+    discard(dead)
   }
 
   function backoff(): number {
@@ -125,112 +178,59 @@ export function ownConnection(driver: typeof Driver, url: string, listener: Conn
     return most * (0.5 + jitter / 2)
   }
 
-  connect()
-  return {
+  const self: RedisConnection = {
     get problem(): string {
       return problem
     },
     get isReplacing(): boolean {
       return isReplacing
     },
-    client: () => (current?.isReady === true ? current : undefined),
-    whenReady: (ms) => waiting.wait(ms, () => current?.isReady === true),
-    stalled(client): void {
-      if ((client as unknown) === current) lost(current, 'no answer', true)
+    client: () => (usable?.isReady === true ? usable : undefined),
+    whenReady: (ms) => waiting.wait(ms, () => usable?.isReady === true),
+    renew(client, why): void {
+      if (client === usable) lost(life, why, true)
     },
+    missed(client, waitedMs): void {
+      // The last part of a deadline alone proves nothing.
+      if (client === usable && waitedMs >= listener.deadlineMs / 2) lost(life, 'no answer', true)
+    },
+    track(): void {
+      if (wantsTracking) return
+      wantsTracking = true
+      const mine = life
+      if (usable !== undefined) adjustTracking(usable, false).catch((error: unknown) => lost(mine, problemOf(error)))
+    },
+    async confirm(command, probe): Promise<boolean> {
+      const mine = life
+      const { passed, learn } = echoes
+      if (!isTracking || usable === undefined) return false
+      learn(usable, probe)
+      try {
+        // Replies and announcements come in the order in which things happened.
+        await ask(self, command, listener.deadlineMs, runtime)
+        await passed()
+        return mine === life
+      } catch {
+        return false
+      }
+    },
+    expectEcho: () => (isTracking ? echoes.expect() : undefined),
     close(): void {
       closed = true
+      life += 1
       next?.cancel()
       handshake?.cancel()
-      if (current !== undefined) discard(current)
+      usable = undefined
+      discard(current)
       current = undefined
       waiting.wake()
     },
   }
+  connect()
+  return self
 }
 
-/** The application's own client: it connects and reconnects as the application configured it, and stays open. */
-export function givenConnection(client: RedisClientLike, listener: ConnectionListener): RedisConnection {
-  const waiting = waitingList(listener.runtime)
-  let problem = 'not connected yet'
-  let closed = false
-  const onError = (error: unknown): void => {
-    problem = problemOf(error)
-    if (!client.isReady) listener.down(problem)
-  }
-  const onReady = (): void => {
-    listener.up()
-    waiting.wake()
-  }
-  client.on('error', onError)
-  client.on('ready', onReady)
-  if (client.isReady) onReady()
-  else if (!client.isOpen) client.connect().then(onReady, onError)
-  return {
-    get problem(): string {
-      return problem
-    },
-    isReplacing: false,
-    client: () => (client.isReady && !closed ? client : undefined),
-    whenReady: (ms) => waiting.wait(ms, () => client.isReady),
-    stalled: () => listener.down('no answer'),
-    close(): void {
-      closed = true
-      client.off('error', onError)
-      client.off('ready', onReady)
-      waiting.wake()
-    },
-  }
-}
-
-const CLOSED: ReadonlySet<string> = new Set([
-  'SocketClosedUnexpectedlyError',
-  'DisconnectsClientError',
-  'ClientClosedError',
-  'ClientOfflineError',
-])
-
-/** Codes and class names only: messages can quote what was sent, credentials included. */
-export function problemOf(error: unknown): string {
-  const { code, message, constructor, errors } = (error ?? {}) as {
-    code?: unknown
-    message?: unknown
-    constructor?: { name?: unknown }
-    errors?: unknown
-  }
-  if (typeof code === 'string' && /^[A-Z][A-Z0-9_]*$/.test(code)) return code
-  if (Array.isArray(errors) && errors.length > 0) return problemOf(errors[0])
-  const word = typeof message === 'string' ? /^[A-Z][A-Z0-9]+(?= )/.exec(message)?.[0] : undefined
-  if (word !== undefined && word !== 'ERR') return word
-  const name = typeof constructor?.name === 'string' ? constructor.name : 'error'
-  return CLOSED.has(name) ? 'connection closed' : name
-}
-
-function discard(client: { destroy(): unknown }): void {
-  try {
-    client.destroy()
-  } catch {
-    // It was closed already.
-  }
-}
-
-function waitingList(runtime: Runtime): { wait(ms: number, isReady: () => boolean): Promise<boolean>; wake(): void } {
-  const waiters = new Set<() => void>()
-  return {
-    wait(ms, isReady): Promise<boolean> {
-      if (isReady()) return Promise.resolve(true)
-      return new Promise((resolve) => {
-        const end = (): void => {
-          timer.cancel()
-          waiters.delete(end)
-          resolve(isReady())
-        }
-        const timer = runtime.setTimer(ms, end)
-        waiters.add(end)
-      })
-    },
-    wake(): void {
-      for (const end of [...waiters]) end()
-    },
-  }
+/** The server answered, and said no: to a permission, or to a command it does not know. */
+function isRefusal(error: unknown): boolean {
+  return /^(NOPERM|ERR) /.test(messageOf(error))
 }

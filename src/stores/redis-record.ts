@@ -13,7 +13,8 @@ export const REMOVED: string = `${ESCAPE}r`
 
 /** Format 1: version, last activity, idle, touch every, absolute end, created, persistent, write ids, user. */
 const META = /^1;(\d+);(\d+);(\d+);(\d+);(\d+);(\d+);([01]);([^;]*);(-|u[^]*)$/
-const MARK = /^g;(destroyed|replaced);(\d+)$/
+/** Why, when, and in a cluster the write that did it. */
+const MARK = /^g;(destroyed|replaced);(\d+)(?:;[^;]+)?$/
 
 /** JSON escapes control characters; other codecs, names and user ids may hold any. */
 export function packText(text: string): string {

@@ -1,16 +1,11 @@
-/** One script per operation, so that each is one round trip and atomic. `redis-record.ts` says how a session is packed. */
-import { createHash } from 'node:crypto'
+/**
+ * One script per operation, so that each is one round trip and atomic. `redis-record.ts` says how a session is packed. A script
+ * that leaves a live session reads its key after writing it: else Redis forgets that it has to announce later changes to us.
+ */
 import { WRITE_IDS_KEPT } from '../core/stored-record.ts'
+import { firstKeys, NONE, script } from './redis-script.ts'
+import type { RedisScript } from './redis-script.ts'
 import { MARK_MS } from './row.ts'
-
-export interface RedisScript {
-  readonly text: string
-  readonly sha1: string
-}
-
-function script(text: string): RedisScript {
-  return { text, sha1: createHash('sha1').update(text).digest('hex') }
-}
 
 const SHARED = `
 local SEP = '\\30'
@@ -34,6 +29,15 @@ local function seen(w, id)
   end
   return nil
 end
+local function keep(key, packed, till)
+  redis.call('SET', key, packed, 'PXAT', till)
+  redis.call('EXISTS', key)
+end
+-- A full Redis refuses SET unless the script has freed something.
+local function mark(key, text, till)
+  redis.call('DEL', key)
+  redis.call('SET', key, text, 'PXAT', int(till))
+end
 local function ending(r) return math.min(r.la + r.idle, r.abs) end
 local function reason(packed) return string.match(packed, '^g;(%a+)') end
 local function index(key, member, now, score)
@@ -46,25 +50,29 @@ end
 
 /**
  * KEYS session [index]; ARGV writeId, now, end, absolute end, index member, the packed session.
- * 1: created, or created by the same write before; 0: the key exists.
+ * 1: created; 2: created by the same write before; 0: the key exists.
  */
-export const CREATE: RedisScript = script(`${SHARED}
+export const CREATE: RedisScript = script(
+  `${SHARED}
 local present = redis.call('GET', KEYS[1])
 if present then
   local r = parse(present)
-  return (r and seen(r.w, ARGV[1])) and 1 or 0
+  return (r and seen(r.w, ARGV[1])) and 2 or 0
 end
-redis.call('SET', KEYS[1], ARGV[6], 'PXAT', ARGV[3])
+keep(KEYS[1], ARGV[6], ARGV[3])
 if KEYS[2] then index(KEYS[2], ARGV[5], ARGV[2], ARGV[4]) end
 return 1
-`)
+`,
+  firstKeys(1),
+)
 
 /**
  * KEYS session; ARGV writeId, expected version or '', touchAt, idle or '', touchEvery, absolute end, how many of what follows are
  * pairs name, value to set (a removal is a value, too); the rest are triples name, by, from to add.
- * a before after counter…: applied; c version: conflict; g reason: gone; i: does not parse; n position: not a number.
+ * a before after counter…: applied; k the same: applied, and nothing was written; c version: conflict; g reason: gone; i: does not parse; n position: not a number.
  */
-export const PATCH: RedisScript = script(`${SHARED}
+export const PATCH: RedisScript = script(
+  `${SHARED}
 local packed = redis.call('GET', KEYS[1])
 if not packed then return { 'g', 'unknown' } end
 local why = reason(packed)
@@ -108,7 +116,7 @@ elseif r.stop <= #packed then
 end
 
 if done then
-  local reply = { 'a', int(r.v - done - 1), int(r.v - done) }
+  local reply = { 'k', int(r.v - done - 1), int(r.v - done) }
   for i = last + 1, #ARGV, 3 do reply[#reply + 1] = held[ARGV[i]] or '' end
   return reply
 end
@@ -152,7 +160,7 @@ if #names > 0 or ARGV[4] ~= '' then
   end
   r.w = ids
 elseif not moved then
-  return { 'a', int(before), int(before) }
+  return { 'k', int(before), int(before) }
 end
 if ARGV[4] ~= '' then
   r.idle = tonumber(ARGV[4])
@@ -164,21 +172,24 @@ for i = 1, #names do
   out[#out + 1] = names[i]
   out[#out + 1] = wanted[names[i]]
 end
-redis.call('SET', KEYS[1], table.concat(out, SEP), 'PXAT', int(ending(r)))
+keep(KEYS[1], table.concat(out, SEP), int(ending(r)))
 local reply = { 'a', int(before), int(r.v) }
 for i = 1, #sums do reply[#reply + 1] = sums[i] end
 return reply
-`)
+`,
+  firstKeys(1),
+)
 
 /**
  * KEYS old, new [index]; ARGV writeId, now, end, absolute end, index member, the packed session.
- * a before user: applied (user: of the old session); c version; g reason; i.
+ * a before user: applied (user: of the old session); k the same: applied before; c version; g reason; i.
  */
-export const REPLACE: RedisScript = script(`${SHARED}
+export const REPLACE: RedisScript = script(
+  `${SHARED}
 local present = redis.call('GET', KEYS[2])
 if present then
   local r = parse(present)
-  if r and seen(r.w, ARGV[1]) then return { 'a', '0', '-' } end
+  if r and seen(r.w, ARGV[1]) then return { 'k', '0', '-' } end
   return { 'c', r and int(r.v) or '0' }
 end
 local packed = redis.call('GET', KEYS[1])
@@ -187,18 +198,84 @@ local why = reason(packed)
 if why then return { 'g', why } end
 local old = parse(packed)
 if not old then return { 'i' } end
-redis.call('SET', KEYS[1], 'g;replaced;' .. ARGV[2], 'PXAT', int(math.max(tonumber(ARGV[2]) + ${MARK_MS}, ending(old))))
-redis.call('SET', KEYS[2], ARGV[6], 'PXAT', ARGV[3])
+mark(KEYS[1], 'g;replaced;' .. ARGV[2], math.max(tonumber(ARGV[2]) + ${MARK_MS}, ending(old)))
+keep(KEYS[2], ARGV[6], ARGV[3])
 if KEYS[3] then index(KEYS[3], ARGV[5], ARGV[2], ARGV[4]) end
 return { 'a', int(old.v), old.u }
-`)
+`,
+  firstKeys(2),
+)
 
 /** KEYS session; ARGV mark, end of the mark, user to match or ''. The user of the session that was ended, or false. */
-export const DESTROY: RedisScript = script(`${SHARED}
+export const DESTROY: RedisScript = script(
+  `${SHARED}
 local packed = redis.call('GET', KEYS[1])
 if not packed or reason(packed) then return false end
 local r = parse(packed)
 if ARGV[3] ~= '' and (not r or r.u ~= ARGV[3]) then return false end
-redis.call('SET', KEYS[1], ARGV[1], 'PXAT', int(math.max(tonumber(ARGV[2]), r and ending(r) or 0)))
+mark(KEYS[1], ARGV[1], math.max(tonumber(ARGV[2]), r and ending(r) or 0))
 return r and r.u or '-'
+`,
+  (reply, keys) => (reply === null ? NONE : keys),
+)
+
+/**
+ * KEYS index; ARGV what begins the names of sessions, mark, end of the mark, user, index member to spare or ''. The members
+ * whose sessions were live and of that user. Touches keys that are not named: not for a cluster.
+ */
+export const END_USER: RedisScript = script(
+  `${SHARED}
+local ended = {}
+for _, member in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+  if member ~= ARGV[5] then
+    local name = ARGV[1] .. member
+    local packed = redis.call('GET', name)
+    local r = packed and parse(packed)
+    if r and r.u == ARGV[4] then
+      mark(name, ARGV[2], math.max(tonumber(ARGV[3]), ending(r)))
+      ended[#ended + 1] = member
+    end
+    if r or not packed or reason(packed) then redis.call('ZREM', KEYS[1], member) end
+  end
+end
+return ended
+`,
+  (reply, _keys, args) => (Array.isArray(reply) ? reply.map((member) => `${args[0]}${String(member)}`) : NONE),
+)
+
+// In a cluster a script reaches the keys of one slot only: these are the steps of REPLACE, and of CREATE with a user.
+
+/** KEYS index; ARGV index member, now, absolute end. */
+export const INDEX: RedisScript = script(`${SHARED}
+index(KEYS[1], ARGV[1], ARGV[2], ARGV[3])
+return 1
 `)
+
+/** KEYS old; ARGV writeId, now. Replies as REPLACE; the mark remembers the write, so that a retry succeeds. */
+export const END_REPLACED: RedisScript = script(
+  `${SHARED}
+local packed = redis.call('GET', KEYS[1])
+if not packed then return { 'g', 'unknown' } end
+local why = reason(packed)
+if why then
+  if string.match(packed, '^g;%a+;%d+;(.+)$') == ARGV[1] then return { 'k', '0', '-' } end
+  return { 'g', why }
+end
+local old = parse(packed)
+if not old then return { 'i' } end
+mark(KEYS[1], 'g;replaced;' .. ARGV[2] .. ';' .. ARGV[1], math.max(tonumber(ARGV[2]) + ${MARK_MS}, ending(old)))
+return { 'a', int(old.v), old.u }
+`,
+  firstKeys(1),
+)
+
+/** KEYS session; ARGV writeId. Takes back what CREATE made, unless somebody has used it. */
+export const UNDO_CREATE: RedisScript = script(
+  `${SHARED}
+local packed = redis.call('GET', KEYS[1])
+local r = packed and parse(packed)
+if r and r.v == 1 and seen(r.w, ARGV[1]) then return redis.call('DEL', KEYS[1]) end
+return 0
+`,
+  firstKeys(1),
+)

@@ -1,18 +1,13 @@
 import { createClient } from '@redis/client'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { deriveKeys } from '../../src/core/keys.ts'
 import { systemRuntime } from '../../src/core/runtime.ts'
-import { SessionError } from '../../src/errors.ts'
-import type { Draft, RunningStrategy, SessionStore, StoreContext, StoredRecord } from '../../src/seam.ts'
+import type { RunningStrategy, SessionStore, StoredRecord } from '../../src/seam.ts'
 import { redisStore } from '../../src/stores/redis.ts'
-import { dedicated } from '../../src/strategies/dedicated.ts'
 import { freePort } from '../setup/ports.ts'
-import { startRedis, waitFor, within } from '../setup/servers.ts'
+import { startRedis, waitFor } from '../setup/servers.ts'
 import type { RunningRedis } from '../setup/servers.ts'
+import { context, DEADLINE_MS, draft, failure, id, jar, set, strategyOver as strategyOf } from './redis-common.ts'
 
-/** Short where a test waits for it, long where a busy machine must not miss it. */
-const DEADLINE_MS = 1_500
-const LONG_MS = 10_000
 let redis: RunningRedis
 const open: { close(): Promise<unknown> }[] = []
 
@@ -24,30 +19,10 @@ afterEach(async () => {
 })
 afterAll(() => redis.stop())
 
-function context(over: Partial<StoreContext> = {}): StoreContext {
-  return { runtime: systemRuntime(), logger: console, deadlineMs: LONG_MS, stateChanged: () => {}, ...over }
-}
-
 function tracked<T extends { close(): Promise<unknown> }>(thing: T): T {
   open.push(thing)
   return thing
 }
-
-function draft(fields: Record<string, string> = {}, userId?: string): Draft {
-  const now = Date.now()
-  const meta = {
-    userId,
-    createdAt: now,
-    lastActiveAt: now,
-    idleMs: 600_000,
-    touchEveryMs: 30_000,
-    absoluteAt: now + 3_600_000,
-    persistent: false,
-  }
-  return { meta, fields: new Map(Object.entries(fields)) }
-}
-
-const set = (field: string, value: string, writeId: string) => ({ set: new Map([[field, value]]), add: new Map(), touchAt: 0, writeId })
 
 async function plainClient(url: string) {
   const client = createClient({ url })
@@ -57,29 +32,7 @@ async function plainClient(url: string) {
 }
 
 function strategyOver(store: SessionStore, events: string[]): RunningStrategy {
-  const strategy = dedicated({ store, deadlineMs: DEADLINE_MS }).start({
-    node: 'n1',
-    runtime: systemRuntime(),
-    keys: deriveKeys(['x'.repeat(32)], 'session'),
-    cookieName: 'session',
-    limits: { sessionBytes: 65_536 },
-    emit: (type) => void events.push(type),
-    ended: () => {},
-    logger: console,
-  })
-  return tracked(strategy)
-}
-
-const jar = (key: string) => ({ id: 'secret', key, absoluteAt: 0, notes: [], headerBytes: 0 })
-const id = (key: string) => ({ id: 'secret', key, absoluteAt: 0 })
-
-async function failure(promise: unknown): Promise<SessionError> {
-  const error: unknown = await within(Promise.resolve(promise), 5_000, 'the rejection').then(
-    () => undefined,
-    (reason: unknown) => reason,
-  )
-  expect(error).toSatisfy(SessionError.is)
-  return error as SessionError
+  return tracked(strategyOf(store, events))
 }
 
 describe('redis - at rest', () => {
@@ -124,12 +77,15 @@ describe('redis - at rest', () => {
     await store.patch('warm', set('a', '1', 'v'))
     await store.replace('warm', 'warm2', draft(), 'x')
     await store.destroy('warm2', 'destroyed', Date.now() + 60_000)
+    await store.endUser?.('ada', Date.now() + 60_000, {})
+    for (const key of ['u1', 'u2', 'u3']) await store.create(key, draft({}, 'ada'), 'w')
     const before = await scripts()
     await store.create('k', draft(), 'w')
     await store.patch('k', set('a', '1', 'v'))
     await store.replace('k', 'k2', draft(), 'x')
     await store.destroy('k2', 'destroyed', Date.now() + 60_000)
-    expect((await scripts()) - before).toBe(4)
+    expect(await store.endUser?.('ada', Date.now() + 60_000, { except: 'u2' })).toHaveLength(2)
+    expect((await scripts()) - before).toBe(5)
     const reads = await processed()
     await store.read('k2')
     expect((await processed()) - reads).toBe(2) // and the INFO
@@ -150,12 +106,18 @@ describe('redis - at rest', () => {
       const after = (await right.read('k')) as StoredRecord
       expect(Math.abs(after.meta.lastActiveAt - Date.now())).toBeLessThan(1_000)
       expect(Math.abs(after.meta.absoluteAt - created.meta.absoluteAt)).toBeLessThan(1_000)
+      const client = await plainClient(redis.url)
+      const left = await client.pTTL('clock:s:k')
+      expect(Math.abs(left - 600_000)).toBeLessThan(2_000)
       await wrong.destroy('k', 'destroyed', runtime.now() + 60_000)
       const mark = (await right.read('k')) as { endedAt: number }
       expect(Math.abs(mark.endedAt - Date.now())).toBeLessThan(1_000)
-      const client = await plainClient(redis.url)
-      expect(Math.abs((await client.pTTL('clock:s:k')) - 60_000)).toBeLessThan(2_000)
-      await client.del('clock:s:k')
+      // As long as the session would have lived, or as long as was asked for: by the clock of Redis, too.
+      expect(Math.abs((await client.pTTL('clock:s:k')) - left)).toBeLessThan(2_000)
+      await right.create('l', draft(), 'w')
+      await wrong.destroy('l', 'destroyed', runtime.now() + 7_200_000)
+      expect(Math.abs((await client.pTTL('clock:s:l')) - 7_200_000)).toBeLessThan(2_000)
+      await client.del(['clock:s:k', 'clock:s:l'])
     }
   })
 
