@@ -279,7 +279,7 @@ export interface ChangeListener {
 export interface ChangeWatch {
   /**
    * Resolves to true once every change that the store applied before this call has been announced, to false when the channel
-   * is broken or silent for the deadline. Never rejects.
+   * is broken, closed or silent for the deadline. Never rejects.
    */
   confirm(): Promise<boolean>
   close(): void

@@ -64,6 +64,7 @@ export function memcachedStore(target: MemcachedTarget, options: MemcachedStoreO
     freshness: 'lease',
     notProtected: [
       'Memcached keeps sessions in memory: a restart loses those of that server, and when it is full it drops those not used for longest; both are reported as regressed (memcachedStore).',
+      "Of a user's sessions the newest 200 are listed; revokeUser ends the older ones, too (memcachedStore).",
     ],
     async ready(context: StoreContext): Promise<void> {
       state.join(context)

@@ -1,6 +1,6 @@
 export { adapterContract } from './adapter-contract.ts'
 export type { Contract, ContractCase } from './contract.ts'
-export { storeContract } from './store-contract.ts'
+export { type StoreAbility, storeContract, type StoreContractOptions, type StoreUnderTest } from './store-contract.ts'
 export { type StrategyCluster, strategyContract, type StrategyUnderTest } from './strategy-contract.ts'
 export { testSessions, type TestSessions } from './test-sessions.ts'
 export { transportContract } from './transport-contract.ts'

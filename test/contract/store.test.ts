@@ -1,24 +1,25 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
 import { memoryStore } from '../../src/stores/memory.ts'
 import { sqliteStore } from '../../src/stores/sqlite.ts'
 import { storeContract } from '../../src/testing/store-contract.ts'
+import { runContract } from './run-contract.ts'
 
-describe('memory', () => {
-  const cases = storeContract(async () => ({ store: memoryStore() }))
-  test.each(cases)('$name', async ({ run }) => {
-    await expect(run()).resolves.toBeUndefined()
-  })
-})
+runContract(
+  'memory',
+  storeContract(async () => {
+    const store = memoryStore()
+    return { store, another: () => store }
+  }),
+)
 
-describe('sqlite', () => {
-  const cases = storeContract(async () => {
+runContract(
+  'sqlite',
+  storeContract(async () => {
     const folder = await mkdtemp(join(tmpdir(), 'holdfast-'))
-    return { store: sqliteStore({ file: join(folder, 'sessions.db') }), end: () => rm(folder, { recursive: true }) }
-  })
-  test.each(cases)('$name', async ({ run }) => {
-    await expect(run()).resolves.toBeUndefined()
-  })
-})
+    const file = join(folder, 'sessions.db')
+    const end = (): Promise<void> => rm(folder, { recursive: true })
+    return { store: sqliteStore({ file }), another: () => sqliteStore({ file }), end }
+  }),
+)
