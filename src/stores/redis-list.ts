@@ -1,7 +1,7 @@
 import { summaryOf } from '../core/stored-record.ts'
 import { SessionError } from '../errors.ts'
 import type { SessionSummary } from '../types.ts'
-import type { RedisClock } from './redis-clock.ts'
+import type { StoreClock } from './store-clock.ts'
 import type { RedisCommands } from './redis-commands.ts'
 import type { RedisNames } from './redis-names.ts'
 import { hasWholeMeta, unpackMeta } from './redis-record.ts'
@@ -19,7 +19,7 @@ export interface RedisList {
 export function redisList(
   { until, command, failure }: RedisCommands,
   names: RedisNames,
-  clock: RedisClock,
+  clock: StoreClock,
   servers: () => RedisServers | undefined,
 ): RedisList {
   /** A listing needs no fields: the first bytes hold the metadata, unless a user id is very long. */
@@ -32,7 +32,7 @@ export function redisList(
     const packed = await Promise.all(keys.map((key) => beginning(names.session(key)).catch(unlessInvalid)))
     return packed.map((text, index) => {
       const head = text === undefined ? undefined : unpackMeta(text)
-      return head === undefined ? undefined : summaryOf(keys[index] as string, clock.fromStore({ ...head, fields: new Map() }).meta)
+      return head === undefined ? undefined : summaryOf(keys[index] as string, clock.metaFromStore(head.meta))
     })
   }
 

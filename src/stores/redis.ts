@@ -12,7 +12,7 @@ import type {
 } from '../seam.ts'
 import type { SessionSummary } from '../types.ts'
 import { availability, recordInvalid } from './availability.ts'
-import { redisClock } from './redis-clock.ts'
+import { storeClock } from './store-clock.ts'
 import { redisCommands, unreachable } from './redis-commands.ts'
 import { asStrings, redisList } from './redis-list.ts'
 import { redisNames } from './redis-names.ts'
@@ -44,7 +44,7 @@ export function redisStore(target: RedisTarget, options: RedisStoreOptions = {})
   const isCluster = place?.kind === 'cluster'
   const users = availability('redisStore')
   const names = redisNames(checked.prefix)
-  const clock = redisClock()
+  const clock = storeClock()
   const watchers = new Set<ChangeListener>()
   let servers: RedisServers | undefined
   let connecting: Promise<RedisServers> | undefined
@@ -83,12 +83,13 @@ export function redisStore(target: RedisTarget, options: RedisStoreOptions = {})
     measuring?.cancel()
     measuring = runtime.setTimer(MEASURE_EVERY_MS, () => void measureClock().catch(() => {}))
     const askedAt = runtime.now()
-    clock.set(await command(['TIME'], '', until()), askedAt, runtime)
+    const [seconds = Number.NaN, microseconds = 0] = asStrings(await command(['TIME'], '', until())).map(Number)
+    if (Number.isFinite(seconds)) clock.set(seconds * 1_000 + microseconds / 1_000, askedAt, runtime)
   }
 
   function drafted(key: string, given: Draft, writeId: string): RedisDraft {
-    const draft = clock.draftToStore(given)
-    const { meta } = draft
+    const meta = clock.metaToStore(given.meta)
+    const draft = { ...given, meta }
     const now = clock.toStore(users.context().runtime.now())
     const [nowText, endsAt, absoluteAt] = [now, expiresAt(meta), meta.absoluteAt].map((at) => String(wholeMs(at))) as [
       string,
