@@ -15,7 +15,9 @@ import { perRequest, type PerRequest } from './store-counts.ts'
 import { type BenchStore, startStores, type StoreKind } from './stores.ts'
 import { VARIANTS, type VariantOptions } from './variants.ts'
 
-const SESSIONS = 64
+/** More than there are requests under way: visitors do not write several times at once. */
+const SESSIONS = 1_024
+const SEEDED_AT_ONCE = 16
 const CONNECTIONS = 32
 const READY_MS = 30_000
 const KINDS = ['read', 'write'] as const
@@ -77,23 +79,25 @@ function pidsOf({ children, store }: Running): number[] {
 /** Jars in steady state: seeded, then used twice, taking what each answer sets. */
 async function seed(url: string): Promise<string[]> {
   const jars: string[] = []
-  for (let index = 0; index < SESSIONS; index++) {
-    const jar = new Map<string, string>()
-    for (const path of ['/seed', '/read', '/write', '/read']) {
-      const cookie = [...jar].map(([name, value]) => `${name}=${value}`).join('; ')
-      const response = await fetch(url + path, { headers: cookie === '' ? {} : { cookie } })
-      if (!response.ok) throw new Error(`${url}${path} answered ${response.status}: ${await response.text()}`)
-      await response.arrayBuffer()
-      for (const text of response.headers.getSetCookie()) {
-        const [pair = ''] = text.split(';')
-        const equals = pair.indexOf('=')
-        if (/max-age=0/i.test(text)) jar.delete(pair.slice(0, equals))
-        else jar.set(pair.slice(0, equals), pair.slice(equals + 1))
-      }
-    }
-    jars.push([...jar].map(([name, value]) => `${name}=${value}`).join('; '))
-  }
+  while (jars.length < SESSIONS) jars.push(...(await Promise.all(Array.from({ length: SEEDED_AT_ONCE }, () => seedOne(url)))))
   return jars
+}
+
+async function seedOne(url: string): Promise<string> {
+  const jar = new Map<string, string>()
+  for (const path of ['/seed', '/read', '/write', '/read']) {
+    const cookie = [...jar].map(([name, value]) => `${name}=${value}`).join('; ')
+    const response = await fetch(url + path, { headers: cookie === '' ? {} : { cookie } })
+    if (!response.ok) throw new Error(`${url}${path} answered ${response.status}: ${await response.text()}`)
+    await response.arrayBuffer()
+    for (const text of response.headers.getSetCookie()) {
+      const [pair = ''] = text.split(';')
+      const equals = pair.indexOf('=')
+      if (/max-age=0/i.test(text)) jar.delete(pair.slice(0, equals))
+      else jar.set(pair.slice(0, equals), pair.slice(equals + 1))
+    }
+  }
+  return [...jar].map(([name, value]) => `${name}=${value}`).join('; ')
 }
 
 interface Sample extends Load {

@@ -215,6 +215,8 @@ export interface StorePatch extends Change {
   readonly writeId: string
   /** Compare-and-set: apply only at this version. */
   readonly ifVersion?: number
+  /** What the writer believes to be the record now: where that holds, a store may replace it as a whole instead of merging. */
+  readonly base?: StoredRecord
 }
 
 export type PatchResult =

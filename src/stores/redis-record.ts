@@ -46,6 +46,21 @@ export function packRecord({ meta, fields }: Draft, version: number, writeIds: r
   return parts.join(SEPARATOR)
 }
 
+/** With its removed fields. */
+export function packStored(record: StoredRecord): string {
+  const packed = packRecord(record, record.version, record.writeIds)
+  if (record.removed === undefined) return packed
+  const parts = [packed]
+  for (const name of record.removed) parts.push(packText(name), REMOVED)
+  return parts.join(SEPARATOR)
+}
+
+/** How a packed session begins that is this record; undefined where the beginning alone does not tell: it has no fields. */
+export function beginningOf({ meta, version, writeIds, fields, removed }: StoredRecord): string | undefined {
+  if (fields.size === 0 && removed === undefined) return undefined
+  return packMeta(meta, version, writeIds) + SEPARATOR
+}
+
 export function packMeta(meta: RecordMeta, version: number, writeIds: readonly string[]): string {
   const { lastActiveAt, idleMs, touchEveryMs, absoluteAt, createdAt, persistent, userId } = meta
   const times = [lastActiveAt, idleMs, touchEveryMs, absoluteAt, createdAt].map(wholeMs)

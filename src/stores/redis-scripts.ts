@@ -66,6 +66,17 @@ return 1
   firstKeys(1),
 )
 
+/** KEYS session; ARGV how it begins, what replaces it, its end. 1: replaced; 0: it is not what the writer believed. */
+export const SWAP: RedisScript = script(
+  `
+if redis.call('GETRANGE', KEYS[1], 0, #ARGV[1] - 1) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PXAT', ARGV[3])
+redis.call('EXISTS', KEYS[1])
+return 1
+`,
+  firstKeys(1),
+)
+
 /**
  * KEYS session; ARGV writeId, expected version or '', touchAt, idle or '', touchEvery, absolute end, how many of what follows are
  * pairs name, value to set (a removal is a value, too); the rest are triples name, by, from to add.

@@ -20,7 +20,8 @@ import { openServers } from './redis-open.ts'
 import { checkedRedisOptions } from './redis-options.ts'
 import type { RedisStoreOptions, RedisTarget } from './redis-options.ts'
 import { packMark, packRecord, packText, packUser, packValue, unpackRecord, unpackUser, wholeMs } from './redis-record.ts'
-import { DESTROY, END_USER, PATCH } from './redis-scripts.ts'
+import { DESTROY, END_USER, PATCH, SWAP } from './redis-scripts.ts'
+import { swapOf } from './redis-swap.ts'
 import type { RedisServers } from './redis-servers.ts'
 import { isApplied, writesAtOnce, writesInSteps } from './redis-writes.ts'
 import type { RedisDraft } from './redis-writes.ts'
@@ -154,7 +155,10 @@ export function redisStore(target: RedisTarget, options: RedisStoreOptions = {})
       return writes.create(drafted(key, draft, writeId))
     },
     async patch(key: string, patch: StorePatch): Promise<PatchResult> {
-      const reply = asStrings(await run(PATCH, [names.session(key)], patchArgs(patch, clock.toStore), until()))
+      const by = until()
+      const swap = swapOf(patch, clock)
+      if (swap !== undefined && Number(await run(SWAP, [names.session(key)], swap.args, by)) === 1) return swap.result
+      const reply = asStrings(await run(PATCH, [names.session(key)], patchArgs(patch, clock.toStore), by))
       const fields = [...patch.add.keys()]
       if (reply[0] === 'n') throw notNumber(fields[Number(reply[1])] as string)
       if (!isApplied(reply)) return refusal(key, reply)

@@ -79,8 +79,10 @@ export class DedicatedStrategy implements RunningStrategy {
   async write(any: Opened, change: Change): Promise<Written> {
     const opened = any as DedicatedOpened
     const { key } = opened.record
-    const patch: StorePatch = { ...change, writeId: this.#writeId() }
     return withFlight(this.#cache, key, async (flight) => {
+      // Writes of this server under way at once build on each other: then the store has to merge.
+      const known = flight !== undefined && this.#cache?.isAlone(flight) === true ? this.#cache.base(key) : undefined
+      const patch: StorePatch = { ...change, writeId: this.#writeId(), ...(known !== undefined && { base: known }) }
       const result = await this.#patch(opened, patch)
       if (result === 'down') return { opened, jar: NO_CHANGE }
       if (result.outcome !== 'applied') throw this.#refused(key, result)

@@ -150,6 +150,11 @@ export class NearCache {
     return copy?.life === this.#life ? copy.stored : undefined
   }
 
+  /** No other question about this session is under way from here. */
+  isAlone({ key }: Flight): boolean {
+    return this.#flights.get(key)?.open === 1
+  }
+
   /** Own writes are not announced to us: what ends here ends in our copies at once. */
   drop(key: string): void {
     this.#changed(key)

@@ -5,6 +5,7 @@ import type { Contract, ContractCase } from './contract.ts'
 import type { StoreAbility, StoreCase } from './store-case-tools.ts'
 import { storeEndCases } from './store-cases-end.ts'
 import { storeParallelCases } from './store-cases-parallel.ts'
+import { storeBaseCases } from './store-cases-base.ts'
 import { storePatchCases } from './store-cases-patch.ts'
 import { storePushCases } from './store-cases-push.ts'
 import { storeServerCases } from './store-cases-servers.ts'
@@ -28,6 +29,7 @@ export interface StoreContractOptions {
 
 const CASES: readonly StoreCase[] = [
   ...storePatchCases,
+  ...storeBaseCases,
   ...storeEndCases,
   ...storeUserCases,
   ...storeValueCases,
