@@ -9,16 +9,15 @@ export interface NearCacheOptions {
   readonly maxBytes?: number
   /**
    * How long a copy may answer without word from the store: bounds how long a foreign change can stay unseen, and how long
-   * `logout`, `login` and `revoke` wait for copies on other servers to end. 10 to 1,000. Default 80 where the store
-   * announces changes (Redis, PostgreSQL), 200 elsewhere.
+   * `logout`, `login` and `revoke` wait for copies on other servers to end. 10 to 1,000, default 200. Shorter than the time an event
+   * loop under load takes for some turns, it would turn the copies off just then.
    */
   readonly leaseMs?: number
   /** With `whenDown: 'readCached'`: how long a copy may answer while the store is down. Default 60,000. */
   readonly outageMs?: number
 }
 
-export const PUSH_LEASE_MS = 80
-export const LEASE_MS = 200
+const LEASE_MS = 200
 const MAX_SESSIONS = 10_000
 const MAX_BYTES = 64 * 1024 * 1024
 const OUTAGE_MS = 60_000
@@ -69,7 +68,7 @@ export class NearCache {
   constructor(store: SessionStore, options: NearCacheOptions, runtime: Runtime) {
     this.#store = store
     this.#runtime = runtime
-    this.leaseMs = options.leaseMs ?? (store.freshness === 'push' ? PUSH_LEASE_MS : LEASE_MS)
+    this.leaseMs = options.leaseMs ?? LEASE_MS
     this.outageMs = options.outageMs ?? OUTAGE_MS
     this.#copies = new LRUCache<string, NearCopy>({
       max: options.maxSessions ?? MAX_SESSIONS,
