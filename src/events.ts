@@ -29,10 +29,13 @@ export function eventHub(settings: Settings, runtime: Runtime): EventHub {
   }
 
   function tell(listener: (event: SessionEvent) => void, event: SessionEvent): void {
+    const complain = (error: unknown): void => settings.logger.error(`holdfast: a listener for "${event.type}" threw: ${String(error)}`)
     try {
-      listener(event)
+      // Typed as void, and yet often async.
+      const result: unknown = listener(event)
+      if (result instanceof Promise) result.catch(complain)
     } catch (error) {
-      settings.logger.error(`holdfast: a listener for "${event.type}" threw: ${String(error)}`)
+      complain(error)
     }
   }
 

@@ -1,5 +1,5 @@
 /** What a request begins with, by what its strategy found. */
-import type { PresentedJar } from './core/jar.ts'
+import { type PresentedJar, TOKEN_HEADER } from './core/jar.ts'
 import type { Ended } from './core/refusals.ts'
 import type { Engine } from './engine.ts'
 import { SessionError } from './errors.ts'
@@ -56,8 +56,8 @@ function beginRegressed<D>(engine: Engine, presented: PresentedJar, key: string,
   const root = engine.cookies.delete(engine.settings.cookie.name)
   throw new SessionError(
     'SESSION_REGRESSED',
-    'Writes that this visitor has seen were lost with the servers that held them. The session was ended: start again, or set onRegression to serve the best copy.',
-    { headers: { 'cache-control': 'no-store', ...(presented.carrier === 'cookie' && { 'set-cookie': root }) } },
+    'Writes that this visitor has seen were lost with the servers that held them. The token was taken back: start again, or set onRegression to serve the best copy.',
+    { headers: { 'cache-control': 'no-store', ...(presented.carrier === 'cookie' ? { 'set-cookie': root } : { [TOKEN_HEADER]: '' }) } },
   )
 }
 

@@ -100,7 +100,8 @@ export class RequestSession<D> implements OpenSession<D> {
   logout(): Promise<void> {
     return this.#turns.run(async () => {
       const opened = this.#opened
-      if (this.#frozen === 'STORE_UNAVAILABLE') throw frozenError(this.#frozen)
+      // The session goes on under an id that this request does not know: to end it, the request has to be sent again.
+      if (this.#frozen === 'STORE_UNAVAILABLE' || this.#frozen === 'SESSION_REPLACED') throw frozenError(this.#frozen)
       if (opened !== undefined) await this.#destroy(opened)
       if (this.#presented.jar !== undefined || this.#changes !== undefined) this.#jarChanges().deleteRoot()
       this.#startAfresh()
@@ -113,7 +114,7 @@ export class RequestSession<D> implements OpenSession<D> {
       this.#jarChanges().add(delta)
     } catch (error) {
       // Ended by somebody else meanwhile: that is what was asked for.
-      if (!isEnded(error)) throw error
+      if (!isEnded(error) || (SessionError.is(error) && error.code === 'SESSION_REPLACED')) throw error
     }
     this.engine.signals.abort(opened.record.key)
     this.engine.emit('destroyed', eventOf(opened.record))

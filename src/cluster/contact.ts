@@ -5,7 +5,7 @@
  */
 import type { Runtime, Timer } from '../seam.ts'
 import type { Member, Members } from './members.ts'
-import type { Message } from './messages.ts'
+import type { Message, MessageOf } from './messages.ts'
 
 export const LEASE_MS = 500
 const PINGS_PER_LEASE = 4
@@ -21,7 +21,9 @@ export interface Contact {
   down(incarnation: string): void
   /** Everything this server missed of the other has been taken over: from now on its answers count. */
   pulled(incarnation: string): void
-  pong(incarnation: string, number: number): void
+  pong(incarnation: string, pong: Pick<MessageOf<'pong'>, 'number' | 'members'>): void
+  /** All linked servers know the same servers as this one: whom this one has told, everybody has been told. */
+  isWhole(): boolean
   stop(): void
 }
 
@@ -29,6 +31,7 @@ export function createContact(members: Members, runtime: Runtime, post: (incarna
   /** When the question was asked that each server answered last. */
   const confirmedAt = new Map<string, number>()
   const pulled = new Set<string>()
+  const fingerprints = new Map<string, number>()
   /** Numbers of pings that may still be answered, with the time of asking. */
   const asked = new Map<number, number>()
   const waiting = new Set<() => void>()
@@ -109,6 +112,7 @@ export function createContact(members: Members, runtime: Runtime, post: (incarna
     },
     down(incarnation) {
       confirmedAt.delete(incarnation)
+      fingerprints.delete(incarnation)
       pulled.delete(incarnation)
     },
     pulled(incarnation) {
@@ -116,12 +120,17 @@ export function createContact(members: Members, runtime: Runtime, post: (incarna
       pulled.add(incarnation)
       ask([members.get(incarnation) as Member])
     },
-    pong(incarnation, number) {
+    pong(incarnation, { members: theirs, number }) {
+      fingerprints.set(incarnation, theirs)
       const at = asked.get(number)
       if (at === undefined || !pulled.has(incarnation)) return
       isFresh()
       confirmedAt.set(incarnation, Math.max(at, confirmedAt.get(incarnation) ?? at))
       wake()
+    },
+    isWhole() {
+      const own = members.fingerprint()
+      return members.others().every(({ incarnation }) => fingerprints.get(incarnation) === own)
     },
     stop() {
       timer?.cancel()

@@ -26,7 +26,7 @@ export interface Endings {
 }
 
 export function createEndings(core: Core, delivery: Delivery): Endings {
-  const { acks, context, entries, members, options, outbox } = core
+  const { acks, contact, context, entries, members, options, outbox } = core
   const { runtime } = context
 
   const sleep = (ms: number): Promise<void> => new Promise((done) => void runtime.setTimer(ms, done))
@@ -40,14 +40,20 @@ export function createEndings(core: Core, delivery: Delivery): Endings {
     return { all, sequence }
   }
 
-  /** Until everybody who was silent, or vanished, has been out of contact for the lease. */
-  async function outwait(sequence: number, told: readonly Member[], vanished: Iterable<number>, toldAt: number): Promise<void> {
-    const pending = new Set(acks.outstanding(sequence))
-    let from = Number.NEGATIVE_INFINITY
-    if (told.some(({ incarnation }) => pending.has(incarnation))) from = toldAt
-    for (const lostAt of vanished) from = Math.max(from, lostAt)
-    const left = from + LEASE_MS - runtime.monotonic()
-    if (left > 0) await sleep(left)
+  /** Until everybody who is silent, or has vanished, has been out of contact for the lease. */
+  async function outwait(sequence: number, toldAt: number, told: ReadonlySet<string>): Promise<void> {
+    for (;;) {
+      let from = acks.outstanding(sequence).length > 0 ? toldAt : Number.NEGATIVE_INFINITY
+      for (const [node, lostAt] of members.lost()) if (!told.has(node)) from = Math.max(from, lostAt)
+      const left = from + LEASE_MS - runtime.monotonic()
+      if (left <= 0) return
+      await sleep(left)
+    }
+  }
+
+  /** As `outwait`, and sooner when the silent ones confirm. */
+  async function untilSettled(all: Promise<unknown>, sequence: number, toldAt: number, told: ReadonlySet<string>): Promise<void> {
+    await Promise.race([all.then(() => outwait(sequence, toldAt, told)), outwait(sequence, toldAt, told)])
   }
 
   function isSilent(sequence: number): (member: Member) => boolean {
@@ -60,21 +66,17 @@ export function createEndings(core: Core, delivery: Delivery): Endings {
     const { all, sequence } = tell(key, tombstone, others)
     await Promise.race([all, sleep(RELAY_AFTER_MS)])
     const silent = others.filter(isSilent(sequence))
-    const lost = [...members.lost()]
-    if (silent.length === 0 && lost.length === 0) return
-    const helpers = members.others().filter((member) => others.includes(member) && !silent.includes(member))
+    const reachesAll = (): boolean => members.lost().size === 0 && contact.isWhole()
+    if (silent.length === 0 && reachesAll()) return
+    // A link that broke counts as no answer.
+    const helpers = others.filter((member) => !silent.includes(member) && members.get(member.incarnation) === member)
+    const told = new Set([members.self, ...helpers].map(({ peer }) => peer.node))
     const needed = members.majority() - 1
-    const targets = [...silent.map(({ peer }) => peer.node), ...lost.map(([node]) => node)]
-    const relaying = askToRelay(key, tombstone, helpers, targets, Math.min(needed, helpers.length))
-    const outwaited = outwait(
-      sequence,
-      others,
-      lost.map(([, at]) => at),
-      toldAt,
-    )
+    const relaying = askToRelay(key, tombstone, helpers, [...told], Math.min(needed, helpers.length))
+    const outwaited = Promise.all([relaying, outwait(sequence, toldAt, told)])
     // Whoever confirms late is as good as told.
-    await Promise.race([all.then(() => (lost.length === 0 ? undefined : outwaited)), Promise.all([relaying, outwaited])])
-    if (helpers.length < needed && options.whenCutOff === 'fail' && silent.length + lost.length > 0) {
+    await Promise.race([all.then(() => (reachesAll() ? undefined : outwaited)), outwaited])
+    if (helpers.length < needed && options.whenCutOff === 'fail') {
       throw unavailable('The session was ended here, but no majority of the servers has confirmed it.')
     }
   }
@@ -83,12 +85,12 @@ export function createEndings(core: Core, delivery: Delivery): Endings {
     key: string,
     { endedAt, reason, until }: Tombstone,
     helpers: readonly Member[],
-    targets: readonly string[],
+    told: readonly string[],
     needed: number,
   ): Promise<unknown> {
     if (needed === 0) return Promise.resolve()
     const sequence = acks.sequence()
-    const message = encodeMessage({ kind: 'relay', sequence, key, reason, ageMs: runtime.now() - endedAt, until, targets })
+    const message = encodeMessage({ kind: 'relay', sequence, key, reason, ageMs: runtime.now() - endedAt, until, told })
     for (const { incarnation } of helpers) outbox.post(incarnation, message)
     return acks.wait({ key, sequence, needed, servers: helpers.map(({ incarnation }) => incarnation) })
   }
@@ -101,14 +103,14 @@ export function createEndings(core: Core, delivery: Delivery): Endings {
       if (others.length === 0 && members.lost().size === 0) return undefined
       return confirm(key, entries.tombstone(key) ?? tombstone, others)
     },
-    relay(incarnation, { ageMs, key, reason, sequence, targets, until }) {
+    relay(incarnation, { ageMs, key, reason, sequence, told, until }) {
       const tombstone = { reason, endedAt: runtime.now() - ageMs, until }
       delivery.bury(key, tombstone)
-      const told = members.others().filter(({ peer }) => targets.includes(peer.node))
+      const known = new Set(told)
       const toldAt = runtime.monotonic()
-      const { all, sequence: own } = tell(key, tombstone, told)
-      const lostAt = [...members.lost()].filter(([node]) => targets.includes(node)).map(([, at]) => at)
-      void Promise.race([all.then(() => outwait(own, [], lostAt, toldAt)), outwait(own, told, lostAt, toldAt)]).then(
+      const left = members.others().filter((member) => !known.has(member.peer.node) && member.incarnation !== incarnation)
+      const { all, sequence: own } = tell(key, tombstone, left)
+      void untilSettled(all, own, toldAt, known).then(
         () => delivery.acknowledge(incarnation, sequence),
         () => undefined,
       )

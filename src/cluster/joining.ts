@@ -7,27 +7,34 @@ const STATE_MS = 1_000
 
 /**
  * What a server does before it is ready: it gets deltas already, now it pulls what was there before. Without a ready
- * server to pull from (a cold start) it is ready at once.
+ * server to pull from (a cold start) it is ready at once. Returns the servers that sent what they had to send.
  */
-export async function join(core: Core, transfer: Transfer): Promise<void> {
+export async function join(core: Core, transfer: Transfer): Promise<ReadonlySet<string>> {
+  const pulled = new Set<string>()
+  const pull = async (incarnation: string, part: number, of: number): Promise<boolean> => {
+    const isDone = await transfer.pull(incarnation, part, of)
+    if (isDone) pulled.add(incarnation)
+    return isDone
+  }
   await statesKnown(core)
   const sources = (): Member[] => core.members.others().filter((member) => member.state === 'ready' || member.state === 'draining')
   const first = sources()
-  if (first.length === 0) return
+  if (first.length === 0) return pulled
   if (core.options.policy.kind === 'owner') {
     // Sessions stay where they are and are fetched on a miss; only what must be refused everywhere is needed.
-    await Promise.all(first.map((source) => transfer.pull(source.incarnation, 0, 0)))
-    return
+    await Promise.all(first.map((source) => pull(source.incarnation, 0, 0)))
+    return pulled
   }
   if (core.options.policy.kind === 'first') {
-    await Promise.all(first.map((source) => transfer.pull(source.incarnation, 0, 1)))
-    return
+    await Promise.all(first.map((source) => pull(source.incarnation, 0, 1)))
+    return pulled
   }
-  await Promise.all(first.map((_, part) => pullPart(core, transfer, part, first.length, sources)))
+  await Promise.all(first.map((_, part) => pullPart(core, pull, part, first.length, sources)))
+  return pulled
 }
 
 /** One share of the slots, from one server after another until one has sent it whole. */
-async function pullPart(core: Core, transfer: Transfer, part: number, of: number, sources: () => Member[]): Promise<void> {
+async function pullPart(core: Core, pull: Transfer['pull'], part: number, of: number, sources: () => Member[]): Promise<void> {
   const tried = new Set<string>()
   for (;;) {
     const left = sources().filter((source) => !tried.has(source.incarnation))
@@ -37,7 +44,7 @@ async function pullPart(core: Core, transfer: Transfer, part: number, of: number
       return
     }
     tried.add(source.incarnation)
-    if (await transfer.pull(source.incarnation, part, of)) return
+    if (await pull(source.incarnation, part, of)) return
   }
 }
 

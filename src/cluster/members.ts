@@ -39,6 +39,8 @@ export interface Members {
   recentlyLost(): boolean
   /** Names of servers that vanished without a goodbye, with the monotonic time of their loss: they may still serve visitors. */
   lost(): ReadonlyMap<string, number>
+  /** Of the names of all who may be serving: servers that know the same ones have the same. */
+  fingerprint(): number
   /** How many servers, this one included, are more than half of those that may be serving. */
   majority(): number
   label(node: string): string
@@ -108,6 +110,13 @@ export function createMembers(self: Peer, keys: Keys, runtime: Runtime): Members
       const since = runtime.monotonic() - FORGET_MS
       for (const [node, at] of lost) if (at <= since) lost.delete(node)
       return lost
+    },
+    fingerprint() {
+      const names = new Set([own, ...others].map(({ peer }) => peer.node))
+      for (const node of this.lost().keys()) names.add(node)
+      let sum = 0
+      for (const node of names) sum = (sum ^ hashText(node)) >>> 0
+      return sum
     },
     majority() {
       return Math.floor((1 + others.length + this.lost().size) / 2) + 1

@@ -26,7 +26,7 @@ const MAX_TEXT_BYTES = 1 << 20
 const MAX_FIELD_BYTES = 128
 const MAX_CHANGES = 65_536
 const NUMBER_BYTES = 32
-const MAX_TARGETS = 1024
+const MAX_TOLD = 1024
 const MAX_BUCKETS = 16_384
 const MAX_NAMED = 65_536
 const MAX_NODE_BYTES = 256
@@ -180,11 +180,11 @@ const WRITE: { [K in Message['kind']]: (writer: ByteWriter, message: MessageOf<K
     for (const { hash, key } of named) writeKey(writer, key).u32(hash)
   },
   ping: (writer, { number }) => void writer.varint(number),
-  pong: (writer, { number }) => void writer.varint(number),
-  relay(writer, { sequence, key, reason, ageMs, until, targets }) {
+  pong: (writer, { number, members }) => void writer.varint(number).u32(members),
+  relay(writer, { sequence, key, reason, ageMs, until, told }) {
     writeKey(writer.varint(sequence), key).u8(TOMBSTONE_REASONS.indexOf(reason)).varint(wholeMs(ageMs)).varint(wholeMs(until))
-    writer.varint(targets.length)
-    for (const target of targets) writer.string(target)
+    writer.varint(told.length)
+    for (const node of told) writer.string(node)
   },
 }
 
@@ -246,7 +246,7 @@ const READ: { [K in Message['kind']]: (reader: ByteReader) => MessageOf<K> } = {
     named: Array.from({ length: reader.varint(MAX_NAMED) }, () => ({ key: readKey(reader), hash: reader.u32() })),
   }),
   ping: (reader) => ({ kind: 'ping', number: reader.varint() }),
-  pong: (reader) => ({ kind: 'pong', number: reader.varint() }),
+  pong: (reader) => ({ kind: 'pong', number: reader.varint(), members: reader.u32() }),
   relay: (reader) => ({
     kind: 'relay',
     sequence: reader.varint(),
@@ -254,7 +254,7 @@ const READ: { [K in Message['kind']]: (reader: ByteReader) => MessageOf<K> } = {
     reason: oneOf(TOMBSTONE_REASONS, reader.u8()),
     ageMs: reader.varint(),
     until: reader.varint(),
-    targets: Array.from({ length: reader.varint(MAX_TARGETS) }, () => reader.string(MAX_NODE_BYTES)),
+    told: Array.from({ length: reader.varint(MAX_TOLD) }, () => reader.string(MAX_NODE_BYTES)),
   }),
 }
 

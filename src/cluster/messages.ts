@@ -52,8 +52,13 @@ export type Message =
     }
   | { readonly kind: 'ping'; readonly number: number }
   /** Follows everything that was sent to the asker before. */
-  | { readonly kind: 'pong'; readonly number: number }
-  /** Acknowledged once each of these servers has applied the tombstone, or was out of the sender's contact for the lease. */
+  | {
+      readonly kind: 'pong'
+      readonly number: number
+      /** Fingerprint of the servers that the sender knows. */
+      readonly members: number
+    }
+  /** Acknowledged once every server that the receiver knows has applied the tombstone, or was out of its contact for the lease. */
   | {
       readonly kind: 'relay'
       readonly sequence: number
@@ -61,8 +66,8 @@ export type Message =
       readonly reason: TombstoneReason
       readonly ageMs: number
       readonly until: number
-      /** Node names. */
-      readonly targets: readonly string[]
+      /** Names of the servers that have applied it already. */
+      readonly told: readonly string[]
     }
 
 export type MessageOf<K extends Message['kind']> = Extract<Message, { kind: K }>

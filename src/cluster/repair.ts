@@ -8,6 +8,7 @@ import type { Entry } from './entries.ts'
 import { hashText, type Member } from './members.ts'
 import type { MessageOf } from './messages.ts'
 import { SLOTS, slotOf } from './placement.ts'
+import { endOf } from './record.ts'
 
 export interface Repair {
   /** Another server sent its digests. */
@@ -57,7 +58,8 @@ export function createRepair(core: Core): Repair {
   async function visit(other: Member, see: (entry: Entry) => void): Promise<void> {
     let left = SLICE
     for (const entry of entries.all()) {
-      if (isShared(entry, other)) see(entry)
+      // What has ended is dropped by each server's own sweep.
+      if (endOf(entry.record) > runtime.now() && isShared(entry, other)) see(entry)
       left -= 1
       if (left > 0) continue
       left = SLICE
@@ -126,7 +128,8 @@ export function createRepair(core: Core): Repair {
     await visit(other, (entry) => {
       const { key } = entry.record
       if (!wanted.has(bucketOf(key)) || theirs.get(key) === hashOf(entry)) return
-      core.post(other.incarnation, { kind: 'record', sequence: 0, request: 0, claim: 'none', record: entry.record })
+      const claim = core.owns(entry) ? 'sender' : 'none'
+      core.post(other.incarnation, { kind: 'record', sequence: 0, request: 0, claim, record: entry.record })
     })
     for (const { hash, key } of named) {
       const tombstone = entries.tombstone(key)

@@ -63,6 +63,7 @@ export function createTable(options: TableOptions, context: StrategyContext): Ta
   outbox.onDropped(repair.missed)
   const stopSweep = startSweep(core)
   let closed = false
+  let joined = false
   let drained: Promise<void> | undefined
 
   const HANDLE: { [K in Message['kind']]: (from: string, message: Extract<Message, { kind: K }>) => void } = {
@@ -87,8 +88,8 @@ export function createTable(options: TableOptions, context: StrategyContext): Ta
     moved,
     compare: comparing.serve,
     compared: (from, { outcome, request }) => requests.answered(from, request, outcome),
-    ping: (from, { number }) => core.post(from, { kind: 'pong', number }),
-    pong: (from, { number }) => contact.pong(from, number),
+    ping: (from, { number }) => core.post(from, { kind: 'pong', number, members: members.fingerprint() }),
+    pong: contact.pong,
     relay: endings.relay,
     digest: repair.digest,
     differ: repair.differ,
@@ -118,7 +119,7 @@ export function createTable(options: TableOptions, context: StrategyContext): Ta
     const isFirst = member.state === undefined
     members.setState(member, state, sessions)
     // Who joins itself pulls what it needs before it is ready.
-    if (isFirst && members.self.state !== 'joining') void takeOver(from, state !== 'joining' || sessions > 0)
+    if (isFirst && joined) void takeOver(from, state !== 'joining' || sessions > 0)
     changed()
   }
 
@@ -180,8 +181,12 @@ export function createTable(options: TableOptions, context: StrategyContext): Ta
 
   async function start(): Promise<void> {
     await options.transport.start({ self: members.self.peer, runtime: context.runtime, logger: context.logger, frame, up, down })
-    await join(core, transfer)
-    for (const { incarnation, state } of members.others()) if (state !== undefined) contact.pulled(incarnation)
+    const pulled = await join(core, transfer)
+    joined = true
+    for (const { incarnation, sessions, state } of members.others()) {
+      if (pulled.has(incarnation)) contact.pulled(incarnation)
+      else if (state !== undefined) void takeOver(incarnation, state !== 'joining' || sessions > 0)
+    }
     // Ready means that what is held may be served.
     await contact.regain()
     if (members.self.state === 'joining') setOwnState('ready')

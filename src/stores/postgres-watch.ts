@@ -7,12 +7,16 @@ export interface PostgresWatcher {
   /** Begins every payload: 16 characters that tell whose it is. */
   readonly tag: string
   watch(listener: ChangeListener): ChangeWatch
+  /** A statement of ours got no answer: for a while our own announcements count as those of others. */
+  doubt(): void
   close(): void
 }
 
 const FIRST_BACKOFF_MS = 50
 const LONGEST_BACKOFF_MS = 500
 const TAG_BYTES = 8
+/** Longer than any statement should wait for a lock. */
+const DOUBT_MS = 600_000
 
 interface Ping {
   readonly id: string
@@ -34,13 +38,14 @@ export function postgresWatcher(connections: PostgresConnections, channel: strin
   let inFlight: Ping | undefined
   let queued: Ping | undefined
   let pings = 0
+  let doubtUntil = Number.NEGATIVE_INFINITY
   let failures = 0
   let next: Timer | undefined
   let deadline: Timer | undefined
 
   const onNotification = ({ channel: from, payload = '' }: { channel: string; payload?: string }): void => {
     if (from === ownChannel) return payload === inFlight?.id ? answered() : undefined
-    if (from !== channel || payload.startsWith(tag)) return
+    if (from !== channel || (payload.startsWith(tag) && runtime.monotonic() >= doubtUntil)) return
     const key = payload.slice(tag.length)
     for (const listener of listeners) listener.changed(key)
   }
@@ -171,6 +176,9 @@ export function postgresWatcher(connections: PostgresConnections, channel: strin
           if (listeners.size === 0) stop()
         },
       }
+    },
+    doubt(): void {
+      doubtUntil = runtime.monotonic() + DOUBT_MS
     },
     close(): void {
       listeners.clear()

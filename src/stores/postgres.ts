@@ -77,7 +77,14 @@ export function postgresStore(target: PostgresTarget, options: PostgresStoreOpti
   async function run(statement: keyof PostgresStatements, values: readonly unknown[]): Promise<readonly Row[]> {
     users.context()
     if (open === undefined) throw unavailable('postgresStore is not open: await ready() first, and use nothing after close()')
-    return open.link.run(statements[statement], values)
+    const { link, watcher } = open
+    try {
+      return await link.run(statements[statement], values)
+    } catch (error) {
+      // It may still be carried out, and then nobody here takes the announcement for what it is.
+      watcher.doubt()
+      throw error
+    }
   }
 
   function payload(key: string): string {

@@ -20,6 +20,7 @@ export interface CircuitBreaker {
 export function circuitBreaker(runtime: Runtime, probe: () => Promise<unknown>, changed: (isOpen: boolean) => void): CircuitBreaker {
   let slowFailures = 0
   let isOpen = false
+  let isClosed = false
   let timer: Timer | undefined
 
   function succeeded(): void {
@@ -40,7 +41,7 @@ export function circuitBreaker(runtime: Runtime, probe: () => Promise<unknown>, 
     },
     succeeded,
     failed(isSlow): void {
-      if (!isSlow || isOpen) return
+      if (!isSlow || isOpen || isClosed) return
       slowFailures += 1
       if (slowFailures < SLOW_FAILURES) return
       isOpen = true
@@ -49,6 +50,7 @@ export function circuitBreaker(runtime: Runtime, probe: () => Promise<unknown>, 
     },
     close(): void {
       isOpen = false
+      isClosed = true
       timer?.cancel()
     },
   }

@@ -43,10 +43,10 @@ export function dedicatedNotes(store: string, keys: Keys, runtime: Runtime): Ded
       if (first === undefined) return NO_FLOOR
       if (notes.length === 1 && known !== undefined && known.value === first.value && known.name === first.name)
         return floorOf([known.content])
-      return floorOf(notes.slice(0, MOST_NOTES).map(read).filter(isNote))
+      return floorOf(notes.slice(-MOST_NOTES).map(read).filter(isNote))
     },
     verified(notes, rootId): Floor {
-      const ours = notes.slice(0, MOST_NOTES).filter((note) => verifyNote(keys, rootId, note) === 'valid')
+      const ours = notes.slice(-MOST_NOTES).filter((note) => verifyNote(keys, rootId, note) === 'valid')
       return floorOf(ours.map(read).filter(isNote))
     },
     write(stored, rootId): ReadNote {
@@ -67,13 +67,12 @@ function isNote(content: VersionNote | undefined): content is VersionNote {
 
 function floorOf(notes: readonly VersionNote[]): Floor {
   if (notes.length === 0) return NO_FLOOR
-  let [version, idleEndAt, hasUser] = [0, 0, false]
-  for (const note of notes) {
-    version = Math.max(version, note.version)
-    idleEndAt = Math.max(idleEndAt, note.idleEndAt)
-    hasUser ||= note.hasUser
-  }
-  return { notes, version, idleEndAt, hasUser }
+  // The end as the newest write left it: it may have been brought forward.
+  const newest = notes.reduce((best, note) => {
+    if (note.version !== best.version) return note.version > best.version ? note : best
+    return note.idleEndAt > best.idleEndAt ? note : best
+  })
+  return { notes, version: newest.version, idleEndAt: newest.idleEndAt, hasUser: newest.hasUser }
 }
 
 /** Whether the record holds every write that the jar names. */

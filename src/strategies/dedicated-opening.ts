@@ -5,8 +5,8 @@ import type { DedicatedParts } from './dedicated-parts.ts'
 import { type NearCopy, withFlight } from './near-cache.ts'
 import { isUnavailable } from './store-access.ts'
 
-/** Clocks and rounding: a session that would have ended about now has expired, it is not lost. */
-const EXPIRY_GRACE_MS = 5_000
+/** Clocks of servers differ: a session that would have ended about now has expired, it is not lost. */
+const EXPIRY_GRACE_MS = 60_000
 
 /** One request's hold on a session of the store. */
 export class DedicatedOpened implements Opened {
@@ -83,7 +83,10 @@ export class DedicatedOpener {
     const { key } = id
     const found = await withFlight(this.#parts.cache, key, async (flight) => {
       const answer = await this.#parts.access.ask(() => this.#parts.settings.store.read(key))
-      if (answer === undefined || 'gone' in answer) return answer
+      if (answer === undefined || 'gone' in answer) {
+        this.#parts.cache?.drop(key)
+        return answer
+      }
       const record = viewOf(key, answer)
       const copy = flight && this.#parts.cache?.keep(flight, answer, record)
       if (copy !== undefined) rememberNote(copy, notes, floor)

@@ -23,8 +23,9 @@ import { compareAndSet } from './compare-and-set.ts'
 import { type DedicatedNotes, dedicatedNotes, NO_FLOOR } from './dedicated-notes.ts'
 import { DedicatedOpened, DedicatedOpener } from './dedicated-opening.ts'
 import type { DedicatedSettings } from './dedicated-parts.ts'
+import { dedicatedStatus } from './dedicated-status.ts'
 import { endUserSessions } from './end-user.ts'
-import { type Flight, type NearCache, nearCacheOf, withFlight } from './near-cache.ts'
+import { existingNearCache, type Flight, type NearCache, nearCacheOf, withFlight } from './near-cache.ts'
 import { type QueuePerKey, queuePerKey } from './queue-per-key.ts'
 import { isUnavailable, type StoreAccess, storeAccess } from './store-access.ts'
 
@@ -91,6 +92,8 @@ export class DedicatedStrategy implements RunningStrategy {
       const base = opened.stored.version !== before && nearest?.version === before ? nearest : opened.stored
       const stored = changed(base, patch, result)
       const isCurrent = base.version === before && (base !== opened.stored || opened.current)
+      if (flight !== undefined && !isCurrent) this.#cache?.outdated(flight, result.after)
+      if (flight === undefined) existingNearCache(this.#store)?.drop(key)
       return this.#written(opened.id, stored, isCurrent ? flight : undefined, opened, isCurrent)
     })
   }
@@ -111,7 +114,7 @@ export class DedicatedStrategy implements RunningStrategy {
     const { key } = opened.record
     const writeId = this.#writeId()
     const written = await withFlight(this.#cache, id.key, async (flight) => {
-      const result = await this.#access.ask(() => this.#store.replace(key, id.key, draft, writeId))
+      const result = await this.#ending([key], () => this.#store.replace(key, id.key, draft, writeId))
       if (result.outcome !== 'applied') throw this.#refused(key, result)
       return this.#written(id, recordOf(draft, writeId), flight, opened)
     })
@@ -121,7 +124,9 @@ export class DedicatedStrategy implements RunningStrategy {
 
   async destroy(any: Opened): Promise<JarDelta> {
     const { id, notes, record } = any as DedicatedOpened
-    await this.#access.ask(() => this.#store.destroy(record.key, 'destroyed', this.#markUntil()))
+    const ended = await this.#ending([record.key], () => this.#store.destroy(record.key, 'destroyed', this.#markUntil()))
+    // Somebody else was faster: a login or regenerate has made a new id, which this logout does not know.
+    if (!ended) await this.#refuseIfReplaced(record.key)
     await this.#endedEverywhere([record.key], 'destroyed')
     return { set: [], delete: this.#notes.replaced(notes, id.id) }
   }
@@ -179,7 +184,7 @@ export class DedicatedStrategy implements RunningStrategy {
   }
 
   async revoke(key: string, filter: { userId?: string }): Promise<boolean> {
-    const ended = await this.#access.ask(() => this.#store.destroy(key, 'destroyed', this.#markUntil(), filter))
+    const ended = await this.#ending([key], () => this.#store.destroy(key, 'destroyed', this.#markUntil(), filter))
     // Also when nothing was ended: a lost reply may hide that the first try has.
     await this.#endedEverywhere(ended ? [key] : [], 'revoked')
     return ended
@@ -188,21 +193,14 @@ export class DedicatedStrategy implements RunningStrategy {
   async revokeUser(userId: string, filter: { except?: string }): Promise<number> {
     this.#require('users')
     await this.#access.started()
-    const keys = await endUserSessions(this.#store, this.#access, userId, this.#markUntil(), filter)
+    const ask = <R>(work: () => Promise<R>): Promise<R> => this.#ending([], work)
+    const keys = await endUserSessions(this.#store, { ask }, userId, this.#markUntil(), filter)
     await this.#endedEverywhere(keys, 'revoked')
     return keys.length
   }
 
   status(): Omit<SessionsStatus, 'strategy' | 'node'> {
-    const { whenDown } = this.#settings
-    const notProtected = [...(this.#store.notProtected ?? [])]
-    if (this.#access.state === 'down') notProtected.push(DOWN[whenDown])
-    if (whenDown === 'readCached')
-      notProtected.push('While the store is down, a session revoked elsewhere may still be read here (whenDown: readCached).')
-    const store = { name: this.#store.name, state: this.#access.state }
-    if (this.#cache === undefined) return { store, notProtected }
-    const { sessions, bytes } = this.#cache.counts
-    return { store, notProtected, details: { nearCopies: sessions, nearCopyBytes: bytes, leaseMs: this.#cache.leaseMs } }
+    return dedicatedStatus(this.#settings, this.#access.state, this.#cache)
   }
 
   ready(): Promise<void> {
@@ -241,14 +239,33 @@ export class DedicatedStrategy implements RunningStrategy {
     return { opened: new DedicatedOpened(record, stored, id, [shown], floor, { current }), jar: { set: [shown], delete: replaced } }
   }
 
+  /** What got no answer may have been carried out all the same: then no copy of it may stay. No keys: any session may be meant. */
+  async #ending<R>(keys: readonly string[], work: () => Promise<R>): Promise<R> {
+    try {
+      return await this.#access.ask(work)
+    } catch (error) {
+      const cache = existingNearCache(this.#store)
+      for (const key of keys) cache?.drop(key)
+      if (keys.length === 0) cache?.distrust()
+      throw error
+    }
+  }
+
+  async #refuseIfReplaced(key: string): Promise<void> {
+    const found = await this.#access.ask(() => this.#store.read(key))
+    if (found !== undefined && 'gone' in found && found.gone === 'replaced')
+      throw this.#refused(key, { outcome: 'gone', reason: 'replaced' })
+  }
+
   /** Copies on other servers answer for the lease at most: once this resolves, no server accepts these sessions any more. */
   async #endedEverywhere(keys: readonly string[], reason: 'destroyed' | 'replaced' | 'revoked'): Promise<void> {
+    const cache = this.#cache ?? existingNearCache(this.#store)
     for (const key of keys) {
-      this.#cache?.drop(key)
+      cache?.drop(key)
       this.#context.ended(key, reason)
     }
     const { runtime } = this.#context
-    const leaseMs = this.#cache?.leaseMs
+    const leaseMs = cache?.leaseMs
     if (leaseMs !== undefined) await new Promise<void>((done) => void runtime.setTimer(leaseMs, done))
   }
 
@@ -279,12 +296,6 @@ export class DedicatedStrategy implements RunningStrategy {
 }
 
 const NO_CHANGE: JarDelta = { set: [], delete: [] }
-
-const DOWN: Readonly<Record<DedicatedSettings['whenDown'], string>> = {
-  fail: 'The store cannot be reached: requests that have a session are answered 503.',
-  readCached: 'The store cannot be reached: near copies are read, all else is answered 503.',
-  anonymous: 'The store cannot be reached: visitors are served as strangers, and writes are answered 503.',
-}
 
 function changed(base: StoredRecord, patch: StorePatch, result: Extract<PatchResult, { outcome: 'applied' }>): StoredRecord {
   const isNext = base.version === result.before

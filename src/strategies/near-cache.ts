@@ -104,7 +104,7 @@ export class NearCache {
     }
     if (this.#store.freshness === 'push') return undefined
     const copy = this.#copies.get(key)
-    return copy !== undefined && now - copy.heardAt < this.leaseMs ? copy : undefined
+    return copy?.life === this.#life && now - copy.heardAt < this.leaseMs ? copy : undefined
   }
 
   /** A copy that may answer while the store is down and nobody minds that it is old. */
@@ -157,6 +157,18 @@ export class NearCache {
   /** Own writes are not announced to us: what ends here ends in our copies at once. */
   drop(key: string): void {
     this.#changed(key)
+  }
+
+  /** An own write made this version and its result is not kept: questions asked before it may bring older ones. */
+  outdated({ key }: Flight, version: number): void {
+    const flights = this.#flights.get(key)
+    if (flights !== undefined) flights.version = Math.max(flights.version, version)
+    if ((this.#copies.peek(key)?.stored.version ?? version) < version) this.#copies.delete(key)
+  }
+
+  /** Nothing that is held is certain any more. */
+  distrust(): void {
+    this.#lost()
   }
 
   close(): void {
@@ -224,6 +236,11 @@ interface Shared {
 }
 
 const CACHES = new WeakMap<SessionStore, Shared>()
+
+/** The cache that others of this process keep for the store: what this one changes must not stay there. */
+export function existingNearCache(store: SessionStore): NearCache | undefined {
+  return CACHES.get(store)?.cache
+}
 
 /** One cache per store, as a store does not announce the writes of one of its users to another. The first user's bounds hold. */
 export function nearCacheOf(store: SessionStore, options: NearCacheOptions, runtime: Runtime): { cache: NearCache; release(): void } {

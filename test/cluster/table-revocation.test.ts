@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { affinity } from '../../src/strategies/affinity.ts'
 import { replication } from '../../src/strategies/replication.ts'
-import type { Transport } from '../../src/seam.ts'
+import type { Peer, Transport } from '../../src/seam.ts'
 import { codeOf, testCluster, type TestCluster } from './table-harness.ts'
 
 const STRATEGIES = {
@@ -100,4 +100,77 @@ describe.each(Object.entries(STRATEGIES))('revocation - %s', (_, strategy) => {
     await cluster.add('c')
     expect(await visitor.open('c')).toMatchObject({ outcome: 'gone' })
   })
+
+  test('a link that breaks while the revocation waits for its answer does not count as told', async () => {
+    const wraps = new Map<string, Transport>()
+    const cluster = await testCluster({ strategy: (transport) => strategy(named(transport, wraps)), latencyMs: 2 })
+    const visitor = cluster.visitor()
+    await visitor.create('a', { n: 1 })
+    await visitor.found('c')
+    const [incarnation] = (wraps.get('a') as Transport)
+      .peers()
+      .filter(({ node }) => node === 'c')
+      .map((peer) => peer.incarnation)
+    for (const node of ['a', 'b']) cluster.network.hold(node, 'c')
+    const from = cluster.world.elapsed()
+    let took = -1
+    void cluster
+      .server('a')
+      .strategy.revoke(visitor.key, {})
+      .then(() => (took = cluster.world.elapsed() - from))
+    await cluster.world.advance(55)
+    wraps.get('a')?.refuse(String(incarnation), 'reset by peer')
+    await cluster.world.advance(200)
+    expect(took).toBe(-1)
+    await cluster.world.advance(1_000)
+    expect(took).toBeGreaterThan(300)
+  })
+
+  test('a server that the revoker has never known is told by those that know it', async () => {
+    const wraps = new Map<string, Transport>()
+    const apart = new Set(['a', 'c'])
+    const cluster = await testCluster({
+      strategy: (transport) => strategy(named(transport, wraps, apart)),
+      nodes: ['c', 'b', 'a'],
+      latencyMs: 2,
+    })
+    const visitor = cluster.visitor()
+    await visitor.create('b', { n: 1 })
+    await visitor.found('c')
+    await visitor.found('a')
+    await cluster.run(cluster.server('a').strategy.revoke(visitor.key, {}))
+    expect(await visitor.open('c')).toMatchObject({ outcome: 'gone' })
+  })
+
+  test('servers that start at about the same time get in contact: 40 seeds', async () => {
+    for (let seed = 1; seed <= 40; seed++) {
+      const cluster = await testCluster({ strategy: (transport) => strategy(transport, 'fail'), nodes: [], seed, latencyMs: [1, 5] })
+      for (const node of ['a', 'b', 'c']) {
+        cluster.start(node)
+        await cluster.world.advance(cluster.world.random.between(0, 20))
+      }
+      await cluster.world.advance(10_000)
+      for (const { strategy: running } of cluster.servers.values()) {
+        expect(await running.status(), `seed ${seed}`).toMatchObject({ details: { inContact: true } })
+      }
+    }
+  })
 })
+
+/** Remembers each server's transport; the servers named in `apart` never learn of each other. */
+function named(transport: Transport, wraps: Map<string, Transport>, apart: ReadonlySet<string> = new Set()): Transport {
+  return {
+    ...transport,
+    start(handlers) {
+      const { node } = handlers.self
+      wraps.set(node, transport)
+      const isHidden = (peer: Peer): boolean => apart.has(node) && apart.has(peer.node)
+      return transport.start({
+        ...handlers,
+        up: (peer) => isHidden(peer) || handlers.up(peer),
+        down: (peer, why) => isHidden(peer) || handlers.down(peer, why),
+        frame: (peer, frame) => isHidden(peer) || handlers.frame(peer, frame),
+      })
+    },
+  }
+}

@@ -109,3 +109,17 @@ describe('a record that does not parse', () => {
     await visit(sessions, jar, (session) => expect(session.data.items).toEqual(['repaired']))
   })
 })
+
+describe('a logout that crossed a login', () => {
+  test('is told so and ends nothing, so that sending it again does', async () => {
+    const sessions = start(memoryStore())
+    const jar = new BrowserJar()
+    await visit(sessions, jar, (session) => void session.data.items?.push('a'))
+    const late = await sessions.open({ method: 'POST', url: '/', header: (name) => (name === 'cookie' ? jar.header : undefined) })
+    await visit(sessions, jar, (session) => session.login('ada'))
+    await expect(late.session.logout()).rejects.toEqual(code('SESSION_REPLACED'))
+    expect((await late.commit()).cookies).toEqual([])
+    await visit(sessions, jar, (session) => session.logout())
+    await visit(sessions, jar, (session) => expect([session.isNew, session.userId]).toEqual([true, undefined]))
+  })
+})

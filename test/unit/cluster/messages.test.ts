@@ -78,7 +78,8 @@ const messages: fc.Arbitrary<Message> = fc.oneof(
     buckets: fc.array(fc.nat({ max: 1023 }), { maxLength: 5 }),
     named: fc.array(fc.record({ key, hash: number }), { maxLength: 5 }),
   }),
-  fc.record({ kind: fc.constantFrom('ping' as const, 'pong' as const), number }),
+  fc.record({ kind: kind('ping'), number }),
+  fc.record({ kind: kind('pong'), number, members: number }),
   fc.record({
     kind: kind('relay'),
     sequence: number,
@@ -86,7 +87,7 @@ const messages: fc.Arbitrary<Message> = fc.oneof(
     reason: fc.constantFrom(...TOMBSTONE_REASONS),
     ageMs: number,
     until: number,
-    targets: fc.array(name, { maxLength: 5 }),
+    told: fc.array(name, { maxLength: 5 }),
   }),
   fc.record({ kind: kind('compared'), request: number, outcome: fc.constantFrom(...COMPARE_OUTCOMES) }),
 )

@@ -412,12 +412,15 @@ describe('dedicated - what a store lost', () => {
 
   test('a session that the notes say is alive and the store does not know is regressed, not a stranger', async () => {
     const strategy = start(memoryStore())
-    const { jar: given } = await strategy.create(id('k'), draft())
-    const { jar: bound } = await strategy.create(id('u'), draft({}, { userId: 'ada' }))
+    const { jar: given } = await strategy.create(id('k'), draft({}, { idleMs: 600_000, absoluteAt: runtime.now() + 3_600_000 }))
+    const { jar: bound } = await strategy.create(
+      id('u'),
+      draft({}, { userId: 'ada', idleMs: 600_000, absoluteAt: runtime.now() + 3_600_000 }),
+    )
     const empty = start(memoryStore())
     expect(await empty.open({ ...jar('k'), ...alive, notes: given.set })).toEqual({ outcome: 'regressed', policy: 'byUser' })
     expect(await empty.open({ ...jar('u'), ...alive, notes: bound.set })).toEqual({ outcome: 'regressed', policy: 'fail' })
-    await world.advance(10_000)
+    await world.advance(600_000)
     expect(await empty.open({ ...jar('k'), ...alive, notes: given.set })).toEqual({ outcome: 'gone', reason: 'expired' })
   })
 
