@@ -27,7 +27,7 @@ async function ask(url: string, cookie: string): Promise<Answer> {
   try {
     const response = await fetch(url, { headers: { cookie }, signal: AbortSignal.timeout(PATIENCE_MS) })
     const body = await response.text()
-    return { at, status: response.status, tookMs: performance.now() - at, isKnown: body.startsWith('["') }
+    return { at, status: response.status, tookMs: performance.now() - at, isKnown: body.startsWith('[0,') }
   } catch (error) {
     const status = (error as Error).name === 'TimeoutError' ? 'hung' : 'broken'
     return { at, status, tookMs: performance.now() - at, isKnown: false }

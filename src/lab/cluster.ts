@@ -9,6 +9,7 @@ import { createFront, type Front } from './front.ts'
 import { type LabError, labError } from './lab-error.ts'
 import { createLedger } from './ledger.ts'
 import type { ServerConfig } from './messages.ts'
+import { shownStoreUrl } from './store-url.ts'
 import { freePort, freePorts, isFree } from './ports.ts'
 import { createServerProcess, type NodeState, type NodeView, type ServerProcess } from './server-process.ts'
 import { checkStrategy } from './strategy.ts'
@@ -222,7 +223,7 @@ export function createCluster(options: ClusterOptions): Cluster {
       const nodes = [...members.values()].map(({ server }) => server.view())
       return {
         strategy: choice.strategy,
-        options: choice.options,
+        options: shownOptions(choice.options),
         gateway: { url: `http://127.0.0.1:${port}`, policy: policyOf(choice) },
         nodes,
         totals: {
@@ -294,4 +295,9 @@ export function createCluster(options: ClusterOptions): Cluster {
       await watchdog.close()
     },
   }
+}
+
+/** Everybody who may open the page sees them. */
+function shownOptions(options: StrategyOptions): StrategyOptions {
+  return options.store === undefined ? options : { ...options, store: shownStoreUrl(options.store) }
 }

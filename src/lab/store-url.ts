@@ -8,7 +8,7 @@ export interface StoreUrlOptions {
   readonly prefix?: string
   /** PostgreSQL, MySQL. */
   readonly table?: string
-  /** PostgreSQL, MySQL: create a table that is missing. Default true. */
+  /** SQLite, PostgreSQL, MySQL: create a table that is missing. Default true. */
   readonly migrate?: boolean
 }
 
@@ -23,7 +23,11 @@ const KINDS: readonly StoreKind[] = [
   {
     scheme: /^sqlite:./,
     takes: undefined,
-    open: async (url) => (await import('../stores/sqlite.ts')).sqliteStore({ file: sqliteFile(url) ?? '' }),
+    open: async (url, options) =>
+      (await import('../stores/sqlite.ts')).sqliteStore({
+        file: sqliteFile(url) ?? '',
+        ...(options.migrate !== undefined && { migrate: options.migrate }),
+      }),
   },
   {
     scheme: /^rediss?(\+sentinel|\+cluster)?:\/\/./,
@@ -65,6 +69,11 @@ export async function storeFromUrl(url: string, options: StoreUrlOptions = {}): 
       throw labError(400, 'OPTION_INVALID', `This store takes no ${name}: ${WHOSE[name]} does.`)
   }
   return kind.open(url, options)
+}
+
+/** The URL for pages and answers: whatever may be a user, a password or a parameter is left out. */
+export function shownStoreUrl(url: string): string {
+  return url.replace(/\/\/[^/]*@/, '//').replace(/[?#].*$/, '')
 }
 
 /** Undefined: not an SQLite URL. */

@@ -7,7 +7,9 @@ import type { RecordMeta, StoredRecord } from '../seam.ts'
  */
 const TABLE = 'holdfast_sessions_v1'
 
-const SCHEMA = `
+export const TABLE_MISSING = 'HOLDFAST_TABLE_MISSING'
+
+export const SCHEMA: string = `
 CREATE TABLE IF NOT EXISTS ${TABLE} (
   key TEXT NOT NULL PRIMARY KEY,
   user_id TEXT,
@@ -53,12 +55,16 @@ export type Statements = Readonly<
 >
 
 /** WAL with `synchronous=NORMAL`: what was committed survives the death of any process, not a power failure. */
-export function prepareDatabase(database: DatabaseSync): Statements {
+/** `migrate` false: nothing is changed, and a file without the table is TABLE_MISSING. */
+export function prepareDatabase(database: DatabaseSync, migrate: boolean): Statements {
   database.exec(`PRAGMA busy_timeout = ${BUSY_MS}`)
+  if (!migrate && database.prepare('SELECT 1 FROM sqlite_master WHERE name = ?').get(TABLE) === undefined) {
+    throw Object.assign(new Error(TABLE), { code: TABLE_MISSING })
+  }
   const mode = database.prepare('PRAGMA journal_mode = WAL').get() as { journal_mode: string }
   if (mode.journal_mode !== 'wal') throw Object.assign(new Error('no WAL here'), { errcode: 10 })
   database.exec('PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 67108864')
-  database.exec(`BEGIN IMMEDIATE; ${SCHEMA} COMMIT`)
+  if (migrate) database.exec(`BEGIN IMMEDIATE; ${SCHEMA} COMMIT`)
   const prepare = (sql: string): StatementSync => database.prepare(sql)
   const summary = 'key, user_id, created_at, last_active_at, idle_ms, touch_every_ms, absolute_at, persistent'
   return {

@@ -1,4 +1,4 @@
-import { closeSync, openSync } from 'node:fs'
+import { closeSync, existsSync, openSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type * as Sqlite from 'node:sqlite'
 import { expiresAt, recordOf, summaryOf } from '../core/stored-record.ts'
@@ -9,12 +9,14 @@ import { availability, recordInvalid, unavailable } from './availability.ts'
 import { MARK_MS, patchRecord } from './row.ts'
 import type { GoneMark } from './row.ts'
 import { isBusy, sqliteError } from './sqlite-errors.ts'
-import { fieldsToText, metaOfRow, prepareDatabase, recordFromSqlite } from './sqlite-schema.ts'
+import { fieldsToText, metaOfRow, prepareDatabase, recordFromSqlite, SCHEMA, TABLE_MISSING } from './sqlite-schema.ts'
 import type { SqliteRow, Statements } from './sqlite-schema.ts'
 
 export interface SqliteStoreOptions {
   /** Created with mode 0600 if it does not exist; its folder must exist, on a local disk. */
   readonly file: string
+  /** Makes the file and the table that are missing. Default true; false: their absence is STORE_UNAVAILABLE with the SQL to run. */
+  readonly migrate?: boolean
 }
 
 const SWEEP_EVERY_MS = 30_000
@@ -24,11 +26,14 @@ const RETRY_MS = 10
 
 /**
  * Keeps sessions in an SQLite file that the processes of one machine share (`node:sqlite`; Node 22 prints an
- * ExperimentalWarning when it loads). What was acknowledged survives the death of any process; a power failure can lose
+ * ExperimentalWarning when it loads). The table `holdfast_sessions_v1` holds one row per session: key (SHA-256 of the id), user_id, created_at,
+ * last_active_at, idle_ms, touch_every_ms, absolute_at (Unix ms and ms), persistent, version, write_ids (the last 8), fields (a JSON
+ * array of names and encoded values, null for a removed field), expires_at, gone (`destroyed` or `replaced`). What was acknowledged survives the death of any process; a power failure can lose
  * the last moments. Rejects with STORE_UNAVAILABLE, saying what to do, when the file cannot be used.
  */
 export function sqliteStore(options: SqliteStoreOptions): SessionStore {
   const file = checkedFile(options)
+  const migrate = options.migrate ?? true
   const users = availability('sqliteStore')
   let sqlite: typeof Sqlite | undefined
   let database: Sqlite.DatabaseSync | undefined
@@ -38,15 +43,16 @@ export function sqliteStore(options: SqliteStoreOptions): SessionStore {
   function open(): Statements {
     if (statements !== undefined) return statements
     if (sqlite === undefined) throw unavailable('sqliteStore is not open: await ready() first')
-    createPrivately(file)
+    if (migrate) createPrivately(file)
+    else if (!existsSync(file)) throw tableMissing(file)
     const opened = new sqlite.DatabaseSync(file)
     try {
-      statements = prepareDatabase(opened)
+      statements = prepareDatabase(opened, migrate)
       database = opened
       return statements
     } catch (error) {
       opened.close()
-      throw error
+      throw (error as { code?: unknown }).code === TABLE_MISSING ? tableMissing(file) : error
     }
   }
 
@@ -200,6 +206,12 @@ function checkedFile(options: SqliteStoreOptions): string {
   throw new SessionError(
     'CONFIG_INVALID',
     "sqliteStore needs a file path, like sqliteStore({ file: 'sessions.db' }); for sessions in memory use memoryStore()",
+  )
+}
+
+function tableMissing(file: string): SessionError {
+  return unavailable(
+    `${file} holds no table of sqliteStore: name another file, leave migrate: false out, or run: ${SCHEMA.replaceAll(/\s+/g, ' ').trim()}`,
   )
 }
 

@@ -22,7 +22,11 @@ const nextTable = (): string => `t${++tables}`
 
 runContract(
   'mysql by url',
-  storeContract(async () => ({ store: mysqlStore({ url: server.url }, { table: nextTable() }) })),
+  storeContract(async () => {
+    const table = nextTable()
+    const make = () => mysqlStore({ url: server.url }, { table })
+    return { store: make(), another: make }
+  }),
 )
 
 /** The application's pool serves others before and after. */
@@ -33,7 +37,8 @@ function onPool(make: () => { pool: MysqlPoolLike; core: Pool }): () => Promise<
       await core.promise().query('DO 1')
       await core.promise().end()
     }
-    return { store: mysqlStore({ pool }, { table: nextTable() }), end }
+    const table = nextTable()
+    return { store: mysqlStore({ pool }, { table }), another: () => mysqlStore({ url: server.url }, { table }), end }
   }
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { checkStoreUrl, storeFromUrl } from '../../../src/lab/store-url.ts'
+import { checkStoreUrl, storeFromUrl, shownStoreUrl } from '../../../src/lab/store-url.ts'
 
 describe('store URLs', () => {
   test.each([
@@ -34,4 +34,10 @@ describe('store URLs', () => {
     await expect(storeFromUrl('sqlite:x', { prefix: 'shop' })).rejects.toThrow(/takes no prefix/)
     await expect(storeFromUrl('redis://x', { prefix: 'a:b' })).rejects.toMatchObject({ code: 'CONFIG_INVALID' })
   })
+})
+
+test('shownStoreUrl - no credentials and no parameters', () => {
+  expect(shownStoreUrl('redis://ada:s3cret@127.0.0.1:6379/1?x=s3cret')).toBe('redis://127.0.0.1:6379/1')
+  expect(shownStoreUrl('redis://:p@ss@host/0')).toBe('redis://host/0')
+  expect(shownStoreUrl('sqlite:/tmp/sessions.db')).toBe('sqlite:/tmp/sessions.db')
 })
