@@ -1,6 +1,7 @@
+import { DatabaseSync } from 'node:sqlite'
 /** `holdfast sessions` as a process of its own, against stores that servers use at the same time. */
 import { spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -210,6 +211,17 @@ describe('against SQLite', () => {
     child.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()))
     expect(await within(new Promise((resolve) => child.once('close', resolve)), 20_000, 'the command ending')).toBe(0)
     expect(err).toBe('')
+  })
+
+  test('a database of something else stays as it is', async () => {
+    const foreign = join(folder, 'foreign.db')
+    const database = new DatabaseSync(foreign)
+    database.exec('CREATE TABLE t (a)')
+    database.close()
+    const before = readFileSync(foreign)
+    expectRefusal(await run(['list', '--store', `sqlite:${foreign}`]), 1, /holds no table of sqliteStore/)
+    expect(readFileSync(foreign).equals(before)).toBe(true)
+    expect(existsSync(`${foreign}-wal`)).toBe(false)
   })
 
   test('holdfast sessions - a file that is not there is an error, and is not made', async () => {
