@@ -54,8 +54,8 @@ async function startServer(name: string, options: VariantOptions): Promise<{ chi
 }
 
 async function start(name: string, stores: ReadonlyMap<StoreKind, BenchStore>): Promise<Running> {
-  const { servers, store: kind } = VARIANTS[name] as { servers: number; store?: StoreKind }
-  const store = kind === undefined ? undefined : stores.get(kind)
+  const { servers, store: storeKind } = VARIANTS[name] as { servers: number; store?: StoreKind }
+  const store = storeKind === undefined ? undefined : stores.get(storeKind)
   const meshPorts = await Promise.all(Array.from({ length: servers }, () => freePort()))
   const peers = meshPorts.map((port) => `127.0.0.1:${port}`)
   const started = await Promise.all(

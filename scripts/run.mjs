@@ -47,8 +47,8 @@ const commands = {
   },
   async bench(args) {
     const { node, environment } = await setUp({ servers: ['redis-server', 'postgres', 'memcached', 'wrk'] })
-    const [script, ...rest] = args[0] === 'outage' ? ['bench/outage.ts', ...args.slice(1)] : ['bench/main.ts', ...args]
-    return forwardTo(node, [String(script), ...rest], environment)
+    const isOutage = args[0] === 'outage'
+    return forwardTo(node, isOutage ? ['bench/outage.ts'] : ['bench/main.ts', ...args], environment)
   },
   async build() {
     await setUp({})

@@ -232,7 +232,6 @@ describe('against SQLite', () => {
 
   test('holdfast sessions - a record that does not parse names its key', async () => {
     const key = await created('ada', { a: '1' })
-    const { DatabaseSync } = await import('node:sqlite')
     const database = new DatabaseSync(url.slice('sqlite:'.length))
     const [{ name } = { name: '' }] = database
       .prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE '%fields%'")

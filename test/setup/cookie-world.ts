@@ -212,7 +212,8 @@ export class CookieWorld {
 
   /** Undefined: all as expected. */
   difference(opening: Opening, names: ReadonlySet<string> = this.delivered): string | undefined {
-    if (opening.outcome === 'gone' || opening.outcome === 'anonymous' || opening.opened === undefined) return `not opened: ${opening.outcome}`
+    if (opening.outcome === 'gone' || opening.outcome === 'anonymous' || opening.opened === undefined)
+      return `not opened: ${opening.outcome}`
     const { record } = opening.opened
     const expected = this.expected(names)
     for (const [field, value] of expected) {
