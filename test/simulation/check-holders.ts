@@ -20,8 +20,7 @@ export function checkHolders(check: Check): void {
 function checkWrite({ history, losses, plan, report }: Check, session: SessionFacts, { changes, request }: WriteFacts): void {
   const isWitnessed = [...changes.values()].some(({ kind }) => kind === 'set')
   if (!isWitnessed || request.outcome !== 'ok' || losses.wasDegraded(request)) return
-  if (losses.wasTroubled(request.arrivedAt - STABLE_MS, request.endedAt, CHANGES) || someoneIsMissing(history.faults, request.arrivedAt))
-    return
+  if (losses.wasTroubled(request.arrivedAt - STABLE_MS, request.endedAt, CHANGES) || losses.isAnyoneDown(request.arrivedAt)) return
   const acked = history.acks.get(request.id)?.by
   const holders = holdersOf(plan, session.key, request)
   const covered = holders.filter((node) => node === request.node || (acked?.get(node) ?? Number.POSITIVE_INFINITY) <= request.endedAt)
@@ -30,16 +29,6 @@ function checkWrite({ history, losses, plan, report }: Check, session: SessionFa
     1,
     `r${request.id} at ${request.node} was answered when ${covered.join(' and ') || 'no holder'} of ${holders.join(', ')} had its write`,
   )
-}
-
-function someoneIsMissing(faults: Check['history']['faults'], at: number): boolean {
-  const down = new Set<string>()
-  for (const fault of faults) {
-    if (fault.at > at) break
-    if (fault.kind === 'crash' || fault.kind === 'left') down.add(fault.node ?? '')
-    if (fault.kind === 'start') down.delete(fault.node ?? '')
-  }
-  return down.size > 0
 }
 
 function holdersOf(plan: Check['plan'], key: string, { node }: RequestFacts): readonly string[] {

@@ -3,6 +3,7 @@ import { checkEndings } from './check-endings.ts'
 import { checkExpiry, hasExpired } from './check-expiry.ts'
 import { checkHolders } from './check-holders.ts'
 import { type EndingFacts, type History, knownBy, type RequestFacts, type SessionFacts } from './history.ts'
+import { KNOWN } from './known.ts'
 import { Losses } from './losses.ts'
 import { checkOrder, type Reader } from './order.ts'
 import type { Plan } from './plan.ts'
@@ -111,11 +112,16 @@ function checkAnswer(part: Check, request: RequestFacts): void {
   if (!CODES.includes(code)) report(3, `${name} failed with ${code}`)
   if (code === 'SESSION_UNAVAILABLE') {
     if (isFinal(request)) report(8, `${name} is unavailable after everything healed`)
-    else if (part.plan.drop === 0 && !losses.wasTroubled(request.sentAt - CALM_MS, request.endedAt, FAULTS))
+    else if (
+      part.plan.drop === 0 &&
+      !losses.isAnyoneDown(request.sentAt) &&
+      !losses.wasTroubled(request.sentAt - CALM_MS, request.endedAt, FAULTS)
+    )
       report(3, `${name} was unavailable, and nothing was wrong`)
   }
   const presented = request.presented ?? session
-  if ((code === 'SESSION_GONE' || code === 'SESSION_REPLACED') && presented !== undefined) {
+  const isKnown = KNOWN.goneInUpdate && part.plan.strategy === 'affinity' && request.write?.changes.get('log')?.kind === 'append'
+  if ((code === 'SESSION_GONE' || code === 'SESSION_REPLACED') && presented !== undefined && !isKnown) {
     if (!mayBeEnded(part.history, presented, request.endedAt) && !hasExpired(part, presented, request.endedAt))
       report(4, `${name} was refused with ${code}, and nobody ended ${presented.name}`)
   }

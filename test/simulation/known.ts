@@ -34,4 +34,9 @@ export const KNOWN = {
    * one other server every 5 s. Until then copies differ, and a server that joins may take over the old one.
    */
   slowAfterDeath: true,
+  /**
+   * Affinity: an update that is tried again, or was just applied by the owner, finds its copy moved away meanwhile, and is answered SESSION_GONE
+   * although the session lives.
+   */
+  goneInUpdate: true,
 }

@@ -127,6 +127,17 @@ export class Losses {
     return [...waves.values()].some((count) => count > most)
   }
 
+  /** A server had died, or left, and was not back then. */
+  isAnyoneDown(at: number): boolean {
+    const down = new Set<string>()
+    for (const fault of this.#history.faults) {
+      if (fault.at > at) break
+      if (fault.kind === 'crash' || fault.kind === 'left') down.add(fault.node ?? '')
+      if (fault.kind === 'start') down.delete(fault.node ?? '')
+    }
+    return down.size > 0
+  }
+
   /** Some fault of these kinds was at work then. */
   wasTroubled(from: number, to: number, kinds: readonly string[]): boolean {
     const opened = new Map<string, number>()

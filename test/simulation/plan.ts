@@ -85,7 +85,7 @@ export function drawPlan(seed: number, options: PlanOptions = {}): Plan {
   const profile = options.profile ?? random.pick(WEIGHTS)
   const count = options.servers ?? (profile === 'lossy' ? 3 : random.pick([3, 3, 3, 3, 4, 4, 5]))
   const nodes = Array.from({ length: count }, (_, at) => `n${at + 1}`)
-  const activeMs = options.minutes === undefined ? random.between(2_000, 4_000) : options.minutes * 60_000
+  const activeMs = options.minutes === undefined ? random.between(1_800, 3_400) : options.minutes * 60_000
   const lossy = profile === 'lossy'
   const expiry = profile === 'expiry'
   const copies = random.pick<'all' | number>(count > 3 ? ['all', 'all', 2, 3] : ['all', 'all', 2])
@@ -117,11 +117,11 @@ export function drawPlan(seed: number, options: PlanOptions = {}): Plan {
     // Lost frames wait for the rounds of repair: one each 5 s, with one other server.
     quietMs: lossy ? 5_500 * (count - 1) : 2_000,
     visitors: random.between(2, 3),
-    gapMs: random.pick([40, 60, 80]),
+    gapMs: random.pick([20, 40, 60]),
     stickiness: strategy === 'affinity' ? random.pick([0, 0.8, 0.95]) : random.pick([0, 0, 0.5]),
     rests: expiry,
     turnover: random.pick(['none', 'some', 'some', 'some', 'much']),
-    sharing: 0.02,
+    sharing: random.pick([0.01, 0.02, 0.1]),
     faults: drawFaults(random, profile, nodes, activeMs),
   }
 }

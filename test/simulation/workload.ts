@@ -104,15 +104,19 @@ export function startWorkload(world: World): Workload {
       const { cookies } = open.needsCommit() ? await open.commit() : open.settle()
       open.headSent()
       open.end()
-      request.outcome = 'ok'
-      return cookies
+      return answered(server, request, () => cookies)
     } catch (error) {
-      return failed(request, error)
-    } finally {
-      request.impaired ||= world.isImpaired(server.node)
-      request.endedAt = world.now
-      server.inFlight.delete(request)
+      return answered(server, request, () => failed(request, error))
     }
+  }
+
+  /** Unless the connection broke before. */
+  function answered(server: SimServer, request: RequestFacts, answer: () => readonly string[]): readonly string[] {
+    if (!server.inFlight.delete(request)) return []
+    request.impaired ||= world.isImpaired(server.node)
+    request.endedAt = world.now
+    request.outcome = 'ok'
+    return answer()
   }
 
   function failed(request: RequestFacts, error: unknown): readonly string[] {
