@@ -206,14 +206,14 @@ function missing(copies: History['finals']): string {
 
 /** `session.update` is exact while servers agree on who lives. */
 function checkUpdates(part: Check, session: SessionFacts): void {
-  const { history, losses, plan, report } = part
+  const { losses, plan, report } = part
   if (plan.profile !== 'steady' || isOver(part, session)) return
   const appended = session.writes.filter((write) => write.changes.get('log')?.kind === 'append' && write.request.outcome === 'ok')
   if (losses.deaths.length > 0 || appended.length === 0) return
-  const looks = history.requests.filter((request) => isFinal(request) && request.presented === session && request.found)
-  for (const look of looks) {
-    const log = (look.reads.get('log') ?? []) as string[]
-    const lost = appended.filter(({ request }) => !log.includes(`r${request.id}`)).map(({ request }) => `r${request.id}`)
-    if (lost.length > 0) return report(4, `${session.name} lost the updates of ${lost.join(' ')}: ${log.join(' ')} is left`)
-  }
+  // Near copies may lack the newest: somebody has them all.
+  const logs = finalCopies(part, session).map((copy) => (copy.fields?.log ?? []) as string[])
+  const lostIn = (log: readonly string[]): string[] => appended.map(({ request }) => `r${request.id}`).filter((id) => !log.includes(id))
+  if (logs.length === 0 || logs.some((log) => lostIn(log).length === 0)) return
+  const [log = []] = logs
+  report(4, `${session.name} lost the updates of ${lostIn(log).join(' ')}: ${log.join(' ')} is left`)
 }
