@@ -31,6 +31,8 @@ export class RequestSession<D> implements OpenSession<D> {
   #newMeta: RecordMeta | undefined
   readonly #lifetime: RequestLifetime
   #touchWanted = false
+  /** What `needsCommit` has just found: a commit right after it need not encode everything again. */
+  #found: FieldChange | undefined
   #headIsOut = false
   #accessesAtCommit: number | undefined
   #accessesAtHead = 0
@@ -182,8 +184,11 @@ export class RequestSession<D> implements OpenSession<D> {
 
   #fieldsChanged(): boolean {
     try {
-      const { set, add } = this.fields.changes()
-      return set.size > 0 || add.size > 0
+      const found = this.fields.changes()
+      if (found.set.size === 0 && found.add.size === 0) return false
+      this.#found = found
+      queueMicrotask(() => (this.#found = undefined))
+      return true
     } catch {
       // The commit meets the same error, and can answer with it.
       return true
@@ -220,8 +225,10 @@ export class RequestSession<D> implements OpenSession<D> {
   }
 
   async commit(): Promise<CommitResult> {
+    const found = this.#turns.busy ? undefined : this.#found
+    this.#found = undefined
     if (this.#turns.busy) await this.#turns.ended()
-    const stored = this.#store(this.#touchWanted)
+    const stored = this.#store(this.#touchWanted, found ?? this.fields.changes())
     // What the handler does from here on is in no commit, even while the head still waits for this one.
     this.#accessesAtCommit = this.fields.accesses
     await stored
@@ -244,8 +251,7 @@ export class RequestSession<D> implements OpenSession<D> {
 
   // ------------------------------------------------------------------ storing
 
-  #store(evenIfUnchanged: boolean): MaybePromise<void> {
-    const changes = this.fields.changes()
+  #store(evenIfUnchanged: boolean, changes: FieldChange = this.fields.changes()): MaybePromise<void> {
     const opened = this.#opened
     if (!evenIfUnchanged && changes.set.size === 0 && changes.add.size === 0 && !this.#storedLifetimeChanged) return
     if (this.#frozen !== undefined) throw frozenError(this.#frozen)

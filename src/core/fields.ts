@@ -37,6 +37,8 @@ export class Fields {
   #defaults: Record<string, unknown> | undefined
   readonly #touched = new Map<string, Touched | 'removed'>()
   #adds: Map<string, { by: number; from: number }> | undefined
+  /** What was stored since the fields were last looked at: most requests do not look again, and need not pay for it. */
+  #stored: FieldChange | undefined
   /** True once a stored field was shown to the handler: the visitor has then seen this state. */
   decoded = false
   /** Counts what the handler does: tells whether it went on after the answer had left. */
@@ -50,6 +52,7 @@ export class Fields {
 
   /** Decodes the whole stored record and checks it against the schema, once. */
   check(): void {
+    this.#goOn()
     const { check } = this.#rules
     const view = this.#view
     if (this.#checked || check === undefined || view === undefined) return
@@ -68,6 +71,7 @@ export class Fields {
 
   get(name: string): unknown {
     this.accesses++
+    this.#goOn()
     const touched = this.#touched.get(name)
     if (touched !== undefined) return touched === 'removed' ? undefined : touched.value
     return this.#touch(name)?.value
@@ -109,6 +113,7 @@ export class Fields {
     this.accesses++
     if (value === undefined) return this.remove(name)
     checkName(name)
+    this.#goOn()
     this.#adds?.delete(name)
     const before = this.#touched.get(name)
     const encoded = before === undefined || before === 'removed' ? this.#view?.get(name) : before.encoded
@@ -117,6 +122,7 @@ export class Fields {
 
   remove(name: string): void {
     this.accesses++
+    this.#goOn()
     this.#adds?.delete(name)
     if (this.has(name)) this.#touched.set(name, 'removed')
   }
@@ -160,6 +166,7 @@ export class Fields {
 
   /** What differs from the record. Throws FIELD_INVALID where a value cannot be stored. */
   changes(): FieldChange {
+    this.#goOn()
     if (this.#touched.size === 0) return NOTHING
     let set: Map<string, string | undefined> | undefined
     for (const [name, touched] of this.#touched) {
@@ -205,7 +212,15 @@ export class Fields {
 
   /** Goes on from `view`, in which the changes `stored` are; what was changed since stays changed. */
   rebase(view: RecordView, stored: FieldChange): void {
+    this.#goOn()
     this.#view = view
+    this.#stored = stored
+  }
+
+  #goOn(): void {
+    const stored = this.#stored
+    if (stored === undefined) return
+    this.#stored = undefined
     for (const [name, touched] of [...this.#touched]) {
       if (stored.add.has(name)) this.#rebaseCounter(name, (stored.add.get(name) as { by: number }).by)
       else if (touched === 'removed') {
@@ -241,6 +256,7 @@ export class Fields {
 
   /** Takes `values` in place of a record that cannot be used; they are stored with the next commit. */
   repair(values: Record<string, unknown>): void {
+    this.#goOn()
     this.#checked = true
     for (const name of this.#view?.fields() ?? []) if (!Object.hasOwn(values, name)) this.#touched.set(name, 'removed')
     for (const [name, value] of Object.entries(values)) this.set(name, value)
@@ -251,6 +267,7 @@ export class Fields {
     this.#view = view
     this.#checked = this.#rules.check === undefined || view === undefined
     this.#touched.clear()
+    this.#stored = undefined
     this.#adds = undefined
     this.#defaults = undefined
   }

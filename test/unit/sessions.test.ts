@@ -177,6 +177,49 @@ describe('sessions', () => {
   })
 })
 
+describe('the cost of a commit', () => {
+  const encoded: string[] = []
+  const codec = {
+    encode: (value: unknown, field: string): string => (encoded.push(field), JSON.stringify(value)),
+    decode: (text: string): unknown => JSON.parse(text),
+  }
+
+  test('each field that was touched is encoded once, the others never', async () => {
+    const sessions = start({ codec })
+    const jar = new BrowserJar()
+    await visit(sessions, jar, ({ data }) => Object.assign(data, { read: { n: 1 }, written: { n: 1 }, untouched: { n: 1 } }))
+    const open = await sessions.open(view(jar, {}))
+    const data = open.session.data as Record<string, { n: number }>
+    ;(data.written as { n: number }).n += (data.read as { n: number }).n
+    encoded.length = 0
+    expect(open.needsCommit()).toBe(true)
+    await open.commit()
+    open.headSent()
+    open.end()
+    expect(encoded.sort()).toEqual(['read', 'written'])
+    await sessions.close()
+  })
+
+  test('what is changed between the look and a later commit is stored all the same', async () => {
+    const sessions = start()
+    const jar = new BrowserJar()
+    await visit(sessions, jar, ({ data }) => Object.assign(data, { cart: ['kelp'] }))
+    const open = await sessions.open(view(jar, {}))
+    const { cart } = open.session.data as unknown as { cart: string[] }
+    cart.push('limpet')
+    expect(open.needsCommit()).toBe(true)
+    await Promise.resolve()
+    cart.push('barnacle')
+    await open.commit()
+    cart.push('whelk')
+    await open.session.save()
+    open.end()
+    const [shown] = await visit(sessions, jar, ({ data }) => [(data as unknown as { cart: string[] }).cart])
+    expect(shown).toEqual(['kelp', 'limpet', 'barnacle', 'whelk'])
+    await sessions.close()
+  })
+})
+
 describe('cross-site requests', () => {
   const cases = [
     ['POST', { 'sec-fetch-site': 'cross-site' }, true],
