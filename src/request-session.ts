@@ -1,19 +1,19 @@
 /** One request's session between open and commit. `session.ts` is the face of it that handlers see. */
 import { type FieldChange, Fields } from './core/fields.ts'
-import { JarChanges, type PresentedJar } from './core/jar.ts'
+import type { PresentedJar } from './core/jar.ts'
 import { endOf } from './core/lifetime.ts'
 import { checkSize, checkUserId, endedError, type Frozen, frozenError, isEnded } from './core/refusals.ts'
 import { Turns } from './core/turns.ts'
 import type { Engine } from './engine.ts'
 import { SessionError } from './errors.ts'
 import { lifetimeOf } from './options.ts'
+import { RequestJar } from './request-jar.ts'
 import { RequestLifetime } from './request-lifetime.ts'
 import type { Change, Draft, MaybePromise, Opened, RecordMeta, RecordView, SessionId, Written } from './seam.ts'
 import { createSession } from './session.ts'
 import type { CommitResult, KeepOptions, Lifetime, LoginOptions, OpenSession, Session } from './types.ts'
 
 const NO_CHANGE: FieldChange = { set: new Map(), add: new Map() }
-const NOTHING: CommitResult = { cookies: [], headers: [] }
 
 export class RequestSession<D> implements OpenSession<D> {
   readonly session: Session<D>
@@ -25,9 +25,7 @@ export class RequestSession<D> implements OpenSession<D> {
   #opened: Opened | undefined
   /** Why this request must neither store anything nor set a cookie. */
   #frozen: Frozen | undefined
-  readonly #presented: PresentedJar
-  #changes: JarChanges | undefined
-  #newId: SessionId | undefined
+  readonly #jar: RequestJar
   #newMeta: RecordMeta | undefined
   readonly #lifetime: RequestLifetime
   #touchWanted = false
@@ -43,7 +41,7 @@ export class RequestSession<D> implements OpenSession<D> {
   constructor(engine: Engine, presented: PresentedJar, opened: Opened | undefined, frozen: Frozen | undefined) {
     this.engine = engine
     this.#lifetime = new RequestLifetime(engine)
-    this.#presented = presented
+    this.#jar = new RequestJar(engine, presented)
     this.#opened = opened
     this.#frozen = frozen
     this.isNew = opened === undefined
@@ -54,7 +52,7 @@ export class RequestSession<D> implements OpenSession<D> {
   // ------------------------------------------------------------------ what the handler reads
 
   get key(): string {
-    return this.#opened?.record.key ?? this.#nextId().key
+    return this.#opened?.record.key ?? this.#jar.idFor(this.meta.absoluteAt).key
   }
 
   get meta(): RecordMeta {
@@ -105,7 +103,7 @@ export class RequestSession<D> implements OpenSession<D> {
       // The session goes on under an id that this request does not know: to end it, the request has to be sent again.
       if (this.#frozen === 'STORE_UNAVAILABLE' || this.#frozen === 'SESSION_REPLACED') throw frozenError(this.#frozen)
       if (opened !== undefined) await this.#destroy(opened)
-      if (this.#presented.jar !== undefined || this.#changes !== undefined) this.#jarChanges().deleteRoot()
+      this.#jar.end()
       this.#startAfresh()
     })
   }
@@ -113,7 +111,7 @@ export class RequestSession<D> implements OpenSession<D> {
   async #destroy(opened: Opened): Promise<void> {
     try {
       const delta = await this.engine.strategy.destroy(opened)
-      this.#jarChanges().add(delta)
+      this.#jar.changes().add(delta)
     } catch (error) {
       // Ended by somebody else meanwhile: that is what was asked for.
       if (!isEnded(error) || (SessionError.is(error) && error.code === 'SESSION_REPLACED')) throw error
@@ -125,7 +123,6 @@ export class RequestSession<D> implements OpenSession<D> {
   #startAfresh(): void {
     this.#opened = undefined
     this.#frozen = undefined
-    this.#newId = undefined
     this.#newMeta = undefined
     this.#lifetime.forget()
     this.fields.reset(undefined)
@@ -205,7 +202,7 @@ export class RequestSession<D> implements OpenSession<D> {
     if (opened !== undefined) {
       this.#touchIfDue(opened)
       const delta = this.engine.strategy.settle(opened, this.fields.decoded)
-      if (delta !== undefined) this.#jarChanges().add(delta)
+      if (delta !== undefined) this.#jar.changes().add(delta)
     }
     return this.#result()
   }
@@ -265,7 +262,7 @@ export class RequestSession<D> implements OpenSession<D> {
   }
 
   #stored(written: Written, changes: FieldChange): void {
-    this.#jarChanges().add(written.jar)
+    this.#jar.changes().add(written.jar)
     this.#opened = written.opened
     this.#lifetime.forget()
     this.fields.rebase(written.opened.record, changes)
@@ -273,10 +270,10 @@ export class RequestSession<D> implements OpenSession<D> {
 
   #create(changes: FieldChange): MaybePromise<void> {
     this.#refuseAfterHead()
-    const id = this.#nextId()
+    const id = this.#jar.idFor(this.meta.absoluteAt)
     const draft: Draft = { meta: this.meta, fields: this.fields.encodeAll(() => true) }
     return then(this.engine.strategy.create(id, draft), (written) => {
-      this.#jarChanges().setRoot(id)
+      this.#jar.changes().setRoot(id)
       this.#stored(written, changes)
       this.#created(written.opened.record)
       return this.#keepRemovals(changes)
@@ -300,8 +297,8 @@ export class RequestSession<D> implements OpenSession<D> {
     const before = this.#opened
     const written = before === undefined ? this.engine.strategy.create(id, draft) : this.engine.strategy.replace(before, id, draft)
     return then(written, (done) => {
-      this.#jarChanges().setRoot(id)
-      this.#jarChanges().add(done.jar)
+      this.#jar.changes().setRoot(id)
+      this.#jar.changes().add(done.jar)
       this.#opened = done.opened
       this.#frozen = undefined
       this.#lifetime.forget()
@@ -314,7 +311,7 @@ export class RequestSession<D> implements OpenSession<D> {
   }
 
   #created(record: RecordView): void {
-    if (this.#presented.carrier === 'cookie') this.engine.returning.made()
+    if (this.#jar.carrier === 'cookie') this.engine.returning.made()
     this.engine.emit('created', eventOf(record))
   }
 
@@ -332,17 +329,6 @@ export class RequestSession<D> implements OpenSession<D> {
 
   // ------------------------------------------------------------------ the jar
 
-  #nextId(): SessionId {
-    const absoluteAt = this.meta.absoluteAt
-    this.#newId ??= this.engine.roots.make(absoluteAt)
-    if (this.#newId.absoluteAt !== absoluteAt) this.#newId = { ...this.#newId, absoluteAt }
-    return this.#newId
-  }
-
-  #jarChanges(): JarChanges {
-    return (this.#changes ??= new JarChanges(this.#presented))
-  }
-
   #refuseAfterHead(): void {
     if (this.#headIsOut) {
       throw new SessionError('HEADERS_SENT', 'The answer has left, so no cookie can be set: do this before the first byte of the answer.')
@@ -351,16 +337,11 @@ export class RequestSession<D> implements OpenSession<D> {
 
   /** The whole token as the header carrier sends it. */
   token(): string {
-    return this.#changes?.token(this.engine.roots) ?? ''
+    return this.#jar.token()
   }
 
   #result(): CommitResult {
-    if (this.#changes === undefined || this.#changes.isEmpty) return this.seen ? this.engine.seen : NOTHING
-    const result: CommitResult = { cookies: [], headers: this.seen ? [...this.engine.seen.headers] : [] }
-    const { persistent, absoluteAt } = this.meta
-    const { roots, cookies, settings, runtime } = this.engine
-    this.#changes.write(result, roots, settings.cookie.name, cookies, persistent ? absoluteAt : undefined, runtime.now())
-    return result
+    return this.#jar.result(this.seen, this.meta)
   }
 }
 
