@@ -10,7 +10,19 @@ import { missingServers, requireServers } from './lib/servers.mjs'
 
 const MINUTES = 60_000
 
-const TEST_SERVERS = ['redis-server', 'valkey-server', 'memcached', 'postgres', 'mariadbd', 'nats-server', 'openssl', 'chromium']
+const TEST_SERVERS = [
+  'redis-server',
+  'valkey-server',
+  'memcached',
+  'postgres',
+  'mariadbd',
+  'nats-server',
+  'openssl',
+  'chromium',
+  'nginx',
+  'haproxy',
+  'caddy',
+]
 
 /**
  * Under the lock: dependencies, Node, servers, build. A warm clone touches neither the network nor the disk beyond stamps.
@@ -46,7 +58,10 @@ const commands = {
     return forwardTo(node, ['scripts/test.ts', ...args], { ...environment, NODE_ENV: 'test' })
   },
   async bench(args) {
-    const { node, environment } = await setUp({ servers: ['redis-server', 'postgres', 'memcached', 'wrk'] })
+    const isGateway = args[0] === 'gateway'
+    const { node, environment } = await setUp({ servers: isGateway ? ['nginx', 'wrk'] : ['redis-server', 'postgres', 'memcached', 'wrk'] })
+    if (isGateway) return forwardTo(node, ['bench/gateway.ts', ...args.slice(1)], environment)
+    if (args[0] === 'cluster') return forwardTo(node, ['bench/cluster.ts', ...args.slice(1)], environment)
     const isOutage = args[0] === 'outage'
     return forwardTo(node, isOutage ? ['bench/outage.ts'] : ['bench/main.ts', ...args], environment)
   },

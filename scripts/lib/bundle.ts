@@ -7,26 +7,13 @@ import { rolldown } from 'rolldown'
 const VENDORED_TYPES: Readonly<Record<string, string>> = { '@standard-schema/spec': 'node_modules/@standard-schema/spec/dist/index.d.ts' }
 
 /**
- * Of undici only what `src/vendor/undici.ts` names, with what it needs: a third of its bytes and loading time. `Pool` and `Client` then
- * have `dispatch` and `close`; `request` and the like, which undici's index adds to their prototypes, they have not.
- */
-const UNDICI = `
-export { default as Pool } from 'undici/lib/dispatcher/pool.js'
-`
-const onlyPool = {
-  name: 'only-pool',
-  resolveId: (id: string) => (id === 'undici' ? '\0undici-pool' : undefined),
-  load: (id: string) => (id === '\0undici-pool' ? UNDICI : undefined),
-}
-
-/**
  * Replaces each compiled file of `src/vendor` by its bundle.
  * @returns the folders of the packages that went into them.
  */
 export async function bundleVendors(dist: string): Promise<string[]> {
   const packages = new Set<string>()
   for (const name of readdirSync('src/vendor').filter((file) => file.endsWith('.ts'))) {
-    const bundle = await rolldown({ input: `src/vendor/${name}`, platform: 'node', logLevel: 'warn', plugins: [onlyPool] })
+    const bundle = await rolldown({ input: `src/vendor/${name}`, platform: 'node', logLevel: 'warn' })
     const file = join(dist, 'vendor', name.replace(/\.ts$/, '.js'))
     const { output } = await bundle.write({
       file,

@@ -1,5 +1,14 @@
 /** What the lab's flags and `HOLDFAST_*` variables mean. */
-import { checkOptions, NODES_MAX, optionsFor, type StrategyChoice, type StrategyOptions, strategyName, wholeNumber } from '../lab/choice.ts'
+import {
+  checkChoice,
+  checkOptions,
+  NODES_MAX,
+  optionsFor,
+  type StrategyChoice,
+  type StrategyOptions,
+  strategyName,
+  wholeNumber,
+} from '../lab/choice.ts'
 import { labError } from '../lab/lab-error.ts'
 import { type Environment, type FlagHelp, flagsOf } from './flags.ts'
 
@@ -30,7 +39,7 @@ export interface LabSettings {
 
 /** `flags` in camel case, as the parser gives them. Throws a usage error for any value that does not fit. */
 export function labSettings(flags: Readonly<Record<string, unknown>>, env: Environment): LabSettings {
-  const { value, isOn } = flagsOf(flags, env)
+  const { has, value, isOn } = flagsOf(flags, env)
   const number = (name: string, fallback: number, min: number, max: number): number => {
     const raw = value(name)
     return raw === undefined ? fallback : wholeNumber(raw, `--${name}`, min, max)
@@ -38,6 +47,8 @@ export function labSettings(flags: Readonly<Record<string, unknown>>, env: Envir
   const strategy = strategyName(value('strategy') ?? 'replication')
   const names = ['store', 'transport', 'copies', 'acks', 'backups', 'policy']
   const defaults = checkOptions(Object.fromEntries(names.map((name) => [name, value(name)])))
+  // A variable may stand for a strategy that is chosen later, on the control page; a flag is for this one.
+  checkChoice(strategy, Object.fromEntries(names.filter(has).map((name) => [name, value(name)])))
   const port = number('port', 8080, 0, 65_535)
   const controlPort = number('control-port', 8081, 0, 65_535)
   if (port !== 0 && port === controlPort) throw labError(400, 'OPTION_INVALID', '--port and --control-port must differ.')

@@ -2,7 +2,11 @@
 /** The command line. One line on stderr for every error, with what to do next; `--debug` adds the stack. */
 import { readFileSync } from 'node:fs'
 import { type CAC, cac, type Command } from '../vendor/cac.ts'
+import { BALANCER_FLAGS } from './balancer-flags.ts'
+import { COMPARE_FLAGS } from './compare-options.ts'
 import type { FlagHelp } from './flags.ts'
+import { GATEWAY_FLAGS } from './gateway-options.ts'
+import { KEYS_FLAGS } from './keys-flags.ts'
 import { LAB_FLAGS } from './lab-options.ts'
 import { shielded, unshielded } from './plain-arguments.ts'
 import { SESSIONS_FLAGS } from './sessions-options.ts'
@@ -17,13 +21,16 @@ interface CommandModule {
 function program(): CAC {
   const cli = cac('holdfast')
   addFlags(cli.command('lab', 'A live cluster on this machine: shop, gateway, control page'), LAB_FLAGS)
-  const gateway = cli.command('gateway', 'The gateway alone, in front of your own servers')
-  gateway.option('--to <url>', 'A server to send requests to; may be given several times')
-  gateway.option('--policy <name>', 'round-robin (default), least-connections, ip-hash, consistent-hash or sticky')
-  gateway.option('--port <port>', 'Port to listen on (default 8080)')
+  addFlags(cli.command('compare', 'All strategies under the same load and the same faults, measured'), COMPARE_FLAGS)
+  addFlags(cli.command('gateway', 'The gateway alone, in front of your own servers'), GATEWAY_FLAGS)
+  addFlags(
+    cli.command('balancer <name>', 'Prints the configuration of nginx, haproxy, envoy, caddy, traefik or kubernetes'),
+    BALANCER_FLAGS,
+  )
   const sessions = cli.command('sessions <action> [subject]', "A store's sessions: list, show KEY, revoke KEY, revoke-user USER")
   addFlags(sessions, SESSIONS_FLAGS)
   for (const example of SESSIONS_EXAMPLES) sessions.example(`  $ holdfast sessions ${example}`)
+  addFlags(cli.command('keys <action> [file]', 'Secrets: generate [FILE], rotate FILE'), KEYS_FLAGS)
   cli.option('--debug', 'Adds the stack to errors')
   cli.help()
   cli.version(packageVersion())
@@ -42,8 +49,14 @@ function addFlags(command: Command, flags: readonly FlagHelp[]): void {
 
 const COMMANDS: Readonly<Record<string, () => Promise<CommandModule>>> = {
   lab: async () => ({ run: (await import('./lab.ts')).labCommand }),
+  compare: async () => {
+    const { compareCommand } = await import('./compare.ts')
+    return { run: (flags) => compareCommand(flags, packageVersion()) }
+  },
   gateway: async () => ({ run: (await import('./gateway.ts')).gatewayCommand }),
+  balancer: async () => ({ run: (await import('./balancer.ts')).balancerCommand }),
   sessions: async () => ({ run: (await import('./sessions.ts')).sessionsCommand }),
+  keys: async () => ({ run: (await import('./keys.ts')).keysCommand }),
 }
 
 function packageVersion(): string {

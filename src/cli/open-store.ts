@@ -7,14 +7,14 @@ import type { SessionStore } from '../seam.ts'
 import { usageErrors } from './usage-error.ts'
 
 /** Of one operation; stores keep it themselves. */
-const DEADLINE_MS = 5_000
+const DEADLINE_MS = 2_000
 /** A store that does not keep it must not keep the command. */
-const PATIENCE_MS = 10_000
-const CLOSE_MS = 2_000
+const PATIENCE_MS = 5_000
+const CLOSE_MS = 1_000
 
 export interface OpenStore {
   readonly store: SessionStore
-  /** Rejects when the step has not ended after 10 s. */
+  /** Rejects when the step has not ended after 5 s. */
   step<R>(work: () => Promise<R>): Promise<R>
 }
 

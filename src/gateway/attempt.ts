@@ -1,49 +1,63 @@
-import type { Dispatcher } from '../vendor/undici.ts'
-import { type Failure, failureOf } from './failure.ts'
+import type { AnswerHead } from './answer-head.ts'
+import { type Failure, isRepeatable } from './failure.ts'
 import type { Server, Servers, UnderWay } from './servers.ts'
+import type { Connection, ConnectionUser, UpstreamRequest } from './upstream/connection.ts'
+import type { PoolUser } from './upstream/pool.ts'
 
 /** What one attempt tells the request it is made for. */
 export interface AttemptHandlers {
-  answered(attempt: Attempt, status: number, statusText: string, rawHeaders: readonly (Buffer | string)[]): void
-  data(attempt: Attempt, chunk: Buffer): void
+  answered(attempt: Attempt, status: number, statusText: string, head: AnswerHead): void
+  /** Nothing came with the head. */
+  headAlone(): void
+  data(attempt: Attempt, chunk: Buffer, isLast: boolean): void
   completed(attempt: Attempt): void
   failed(attempt: Attempt, failure: Failure): void
   hangs(attempt: Attempt): void
 }
 
-const GIVEN_UP = 'The gateway gave this attempt up.'
-
 /** One request sent to one server. After it ended or was given up it tells nothing more. */
-export class Attempt implements Dispatcher.DispatchHandler, UnderWay {
+export class Attempt implements PoolUser, ConnectionUser, UnderWay {
   readonly server: Server
   readonly #servers: Servers
   readonly #to: AttemptHandlers
-  #controller: Dispatcher.DispatchController | undefined
+  readonly #request: UpstreamRequest
+  #connection: Connection | undefined
+  #stopWaiting: (() => void) | undefined
   #over = false
-  /** The connection stood: bytes may have been sent. */
-  sent = false
   hasHead = false
 
-  constructor(server: Server, servers: Servers, to: AttemptHandlers) {
+  constructor(server: Server, servers: Servers, request: UpstreamRequest, to: AttemptHandlers) {
     this.server = server
     this.#servers = servers
+    this.#request = request
     this.#to = to
   }
 
-  start(options: Dispatcher.DispatchOptions): void {
+  start(): void {
     this.#servers.begin(this.server, this)
-    this.server.pool.dispatch(options, this)
+    const stopWaiting = this.server.pool.take(this, !isRepeatable(this.#request.method))
+    if (this.#connection === undefined) this.#stopWaiting = stopWaiting
   }
 
-  /** Ends it: the connection is closed, or closed as soon as there is one. */
+  /** The connection stood: bytes may have been sent. */
+  get sent(): boolean {
+    return this.#connection !== undefined
+  }
+
+  /** Ends it: the connection is closed, or the wait for one. */
   giveUp(): void {
     if (this.#over) return
     this.#finish()
-    this.#controller?.abort(new Error(GIVEN_UP))
+    this.#stopWaiting?.()
+    this.#connection?.destroy()
+  }
+
+  pause(): void {
+    if (!this.#over) this.#connection?.pause()
   }
 
   resume(): void {
-    if (!this.#over) this.#controller?.resume()
+    if (!this.#over) this.#connection?.resume()
   }
 
   serverHangs(): void {
@@ -56,39 +70,39 @@ export class Attempt implements Dispatcher.DispatchHandler, UnderWay {
     this.#to.failed(this, this.sent ? 'reset' : 'removed')
   }
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller
-    if (this.#over) controller.abort(new Error(GIVEN_UP))
-    else this.sent = true
+  connected(connection: Connection): void {
+    this.#stopWaiting = undefined
+    this.#connection = connection
+    connection.send(this.#request, this)
   }
 
-  onResponseStart(controller: Dispatcher.DispatchController, status: number, _headers: unknown, statusText?: string): void {
-    // Interim answers (102, 103) are not forwarded.
-    if (this.#over || status < 200) return
+  unconnected(): void {
+    this.broken('dial')
+  }
+
+  head(status: number, statusText: string, head: AnswerHead): void {
     this.hasHead = true
-    this.#to.answered(this, status, statusText ?? '', controller.rawHeaders as (Buffer | string)[])
+    this.#to.answered(this, status, statusText, head)
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#over) return
-    this.#controller = controller
-    this.#to.data(this, chunk)
+  headTold(): void {
+    if (!this.#over) this.#to.headAlone()
   }
 
-  pause(): void {
-    this.#controller?.pause()
+  data(chunk: Buffer, isLast: boolean): void {
+    if (!this.#over) this.#to.data(this, chunk, isLast)
   }
 
-  onResponseEnd(): void {
+  completed(): void {
     if (this.#over) return
     this.#finish()
     this.#to.completed(this)
   }
 
-  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+  broken(failure: Failure): void {
     if (this.#over) return
     this.#finish()
-    this.#to.failed(this, failureOf(error, this.sent))
+    this.#to.failed(this, failure)
   }
 
   #finish(): void {

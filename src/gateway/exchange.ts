@@ -1,47 +1,51 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Dispatcher } from '../vendor/undici.ts'
-import { readAnswerHead } from './answer-head.ts'
+import type { AccessEntry } from './access-log.ts'
+import type { AnswerHead } from './answer-head.ts'
 import { Attempt, type AttemptHandlers } from './attempt.ts'
 import { type Failure, isRepeatable } from './failure.ts'
 import type { Picker, PickRequest } from './picker.ts'
-import { badRequest, NO_SERVER, type Refusal, refuse, SERVER_FAILED, TIMED_OUT } from './refusal.ts'
-import { RequestBody } from './request-body.ts'
-import { addForwarded, clientAddress, readRequestHead } from './request-head.ts'
+import { badRequest, CROWDED, NO_SERVER, type Refusal, refuse, SERVER_FAILED, TIMED_OUT, TOO_SLOW } from './refusal.ts'
+import { breakOff, type ClientRequest, type ClientResponse, flushHead, isGone, writeChunk, writeHead } from './reply.ts'
+import { readRequest } from './request-facts.ts'
+import { requestText } from './request-head.ts'
 import type { Server, Servers } from './servers.ts'
-import { pathOf } from './target.ts'
+import type { Trust } from './trust.ts'
+import type { UpstreamRequest } from './upstream/connection.ts'
+import type { Waiter } from './waiting-line.ts'
 
 export interface ExchangeSettings {
   readonly servers: Servers
   readonly picker: Picker
   readonly retries: number
-  readonly trustForwarded: boolean
-  /** Told the status of every answer, once; 502 for one that broke off. */
-  count(status: number): void
+  readonly trust: Trust
+  /** Told of every answer, once; 502 for one that broke off, 499 when the client left first. */
+  done(entry: AccessEntry): void
 }
 
 /** An answer came before its request's body had arrived: the rest is read and dropped for so long. */
 const LINGER_MS = 5_000
+/** As nginx notes a client that left before its answer. */
+const CLIENT_LEFT = 499
 
 /** Takes one request of a client to a server and its answer back. */
-export function exchange(settings: ExchangeSettings, request: IncomingMessage, response: ServerResponse): void {
-  const address = request.socket.remoteAddress ?? ''
-  const facts = { address, trustForwarded: settings.trustForwarded }
-  const head = readRequestHead(request.rawHeaders, settings.trustForwarded)
-  const path = pathOf(request.url ?? '', head.host)
-  const problem = head.problem ?? (path === undefined ? 'The request target must be a path on this host.' : undefined)
-  if (problem !== undefined || path === undefined) {
-    settings.count(400)
-    refuse(response, badRequest(problem ?? ''))
+export function exchange(settings: ExchangeSettings, request: ClientRequest, response: ClientResponse): void {
+  const startedAt = performance.now()
+  const facts = readRequest(request, settings.trust)
+  const method = request.method ?? 'GET'
+  if (typeof facts === 'string') {
+    const { remoteAddress: address = '' } = request.socket
+    settings.done({ method, path: '', status: 400, bytes: 0, startedAt, address, server: undefined, httpVersion: request.httpVersion })
+    refuse(response, badRequest(facts))
     return drop(request)
   }
-  const picked = { address: clientAddress(head, facts), cookie: head.cookie }
-  addForwarded(head, facts)
-  const options = { path, method: request.method ?? 'GET', headers: head.headers }
-  new Exchange(settings, request, response, options, picked, head.hasBody).next()
+  const { head, path, picked } = facts
+  const body =
+    head.hasBody || (request.httpVersionMajor === 2 && !request.complete) ? { stream: request, chunked: !head.hasLength } : undefined
+  const text = requestText(method, path, body === undefined || head.hasBody ? head : { ...head, hasBody: true })
+  new Exchange(settings, request, response, { method, head: text, body }, picked, path, startedAt).next()
 }
 
 /** Reads and drops what is left of a body, so that the connection can be used again. */
-function drop(request: IncomingMessage): void {
+function drop(request: ClientRequest): void {
   if (request.complete) return
   request.resume()
   const timer = setTimeout(() => request.destroy(), LINGER_MS)
@@ -51,36 +55,42 @@ function drop(request: IncomingMessage): void {
 
 const ignore = (): void => undefined
 
-class Exchange implements AttemptHandlers {
+class Exchange implements AttemptHandlers, Waiter {
   readonly #settings: ExchangeSettings
-  readonly #request: IncomingMessage
-  readonly #response: ServerResponse
-  readonly #options: Dispatcher.DispatchOptions
+  readonly #request: ClientRequest
+  readonly #response: ClientResponse
+  readonly #forward: UpstreamRequest
   readonly #picked: PickRequest
-  readonly #hasBody: boolean
+  readonly #path: string
+  readonly #startedAt: number
   #tried: readonly Server[] = []
   #attempt: Attempt | undefined
-  #body: RequestBody | undefined
-  #wrote = false
+  #server: Server | undefined
+  #leaveLine: (() => void) | undefined
+  #status = 0
+  #bytes = 0
+  #isTold = false
+  #drains = false
 
   constructor(
     settings: ExchangeSettings,
-    request: IncomingMessage,
-    response: ServerResponse,
-    options: Dispatcher.DispatchOptions,
+    request: ClientRequest,
+    response: ClientResponse,
+    forward: UpstreamRequest,
     picked: PickRequest,
-    hasBody: boolean,
+    path: string,
+    startedAt: number,
   ) {
     this.#settings = settings
     this.#request = request
     this.#response = response
-    this.#options = options
+    this.#forward = forward
     this.#picked = picked
-    this.#hasBody = hasBody
-    response.on('drain', () => this.#attempt?.resume())
-    response.on('close', () => this.#attempt?.giveUp())
+    this.#path = path
+    this.#startedAt = startedAt
+    response.on('close', this.#closed)
     response.on('error', ignore)
-    request.on('error', ignore)
+    if (forward.body !== undefined) request.on('error', ignore)
   }
 
   /** Tries the next server. */
@@ -88,52 +98,72 @@ class Exchange implements AttemptHandlers {
     const { picker, retries, servers } = this.#settings
     const server = this.#tried.length > retries ? undefined : picker.pick(this.#picked, this.#tried)
     if (server === undefined) return this.#refuse(exhausted)
-    this.#tried = [...this.#tried, server]
-    if (this.#hasBody) this.#body = new RequestBody(this.#request)
-    const attempt = new Attempt(server, servers, this)
-    this.#attempt = attempt
-    attempt.start(this.#body === undefined ? this.#options : { ...this.#options, body: this.#body })
+    this.#server = server
+    if (!servers.isFull(server)) return this.admitted()
+    this.#leaveLine = server.line.join(this)
+    if (this.#leaveLine === undefined) this.#refuse(CROWDED)
   }
 
-  answered(attempt: Attempt, status: number, statusText: string, rawHeaders: readonly (Buffer | string)[]): void {
-    const { headers, label } = readAnswerHead(rawHeaders)
+  admitted(): void {
+    const server = this.#server as Server
+    this.#leaveLine = undefined
+    this.#tried = [...this.#tried, server]
+    this.#attempt = new Attempt(server, this.#settings.servers, this.#forward, this)
+    this.#attempt.start()
+  }
+
+  gaveUp(): void {
+    this.#refuse(CROWDED)
+  }
+
+  sentAway(): void {
+    this.next()
+  }
+
+  answered(attempt: Attempt, status: number, statusText: string, head: AnswerHead): void {
+    const { headers, label } = head
     const { servers, picker } = this.#settings
     if (label !== undefined) servers.learn(attempt.server, label)
     const cookie = picker.setCookie(this.#picked, attempt.server)
     if (cookie !== undefined) headers.push('set-cookie', cookie)
     try {
-      this.#response.writeHead(status, statusText, headers)
+      writeHead(this.#response, status, statusText, headers)
     } catch {
-      // Node refuses to repeat a header that undici let through.
+      // Node refuses fields that no client should see.
       attempt.giveUp()
       return this.failed(attempt, 'malformed')
     }
-    this.#settings.count(status)
-    // A body that comes later must not hold the head back; one that is here already shares its packet.
-    process.nextTick(() => {
-      if (!this.#wrote && !this.#response.destroyed) this.#response.flushHeaders()
-    })
+    this.#status = status
   }
 
-  data(attempt: Attempt, chunk: Buffer): void {
-    this.#wrote = true
-    if (!this.#response.write(chunk)) attempt.pause()
+  /** A body that comes later must not hold the head back; one that is here already shares its packet. */
+  headAlone(): void {
+    if (!isGone(this.#response)) flushHead(this.#response)
+  }
+
+  data(attempt: Attempt, chunk: Buffer, isLast: boolean): void {
+    this.#bytes += chunk.length
+    if (isLast) return void this.#response.end(chunk)
+    if (writeChunk(this.#response, chunk)) return
+    attempt.pause()
+    if (this.#drains) return
+    this.#drains = true
+    this.#response.on('drain', this.#drained)
   }
 
   completed(): void {
-    this.#wrote = true
-    this.#response.end()
-    this.#finish()
+    if (!this.#response.writableEnded) this.#response.end()
+    this.#finish(this.#status)
   }
 
   failed(attempt: Attempt, failure: Failure): void {
     const { servers } = this.#settings
     if (failure === 'dial' || failure === 'reset') servers.failed(attempt.server, failure)
-    if (this.#response.destroyed || failure === 'client') return void this.#response.destroy()
+    if (isGone(this.#response)) return this.#tell(CLIENT_LEFT)
     if (this.#response.headersSent) return this.#breakOff()
     const broken = failure === 'dial' || failure === 'removed' || failure === 'reset'
     if (broken && this.#maySendAgain(attempt)) return this.#retry(attempt, failure === 'reset' ? SERVER_FAILED : NO_SERVER, failure)
-    if (failure === 'invalid') return this.#refuse(badRequest('The request cannot be forwarded as HTTP/1.1.'))
+    if (failure === 'slow') return this.#refuse(TOO_SLOW)
     this.#refuse(failure === 'timeout' ? TIMED_OUT : SERVER_FAILED)
   }
 
@@ -146,9 +176,9 @@ class Exchange implements AttemptHandlers {
     this.#retry(attempt, SERVER_FAILED, 'hangs')
   }
 
+  /** Nothing was sent, or what was sent may be sent again: a body goes once. */
   #maySendAgain(attempt: Attempt): boolean {
-    if (this.#body?.consumed === true) return false
-    return !attempt.sent || isRepeatable(this.#options.method)
+    return !attempt.sent || (this.#forward.body === undefined && isRepeatable(this.#forward.method))
   }
 
   #retry(attempt: Attempt, exhausted: Refusal, why: string): void {
@@ -158,19 +188,41 @@ class Exchange implements AttemptHandlers {
 
   /** Part of an answer has gone: no client may take it for the whole. */
   #breakOff(): void {
-    this.#settings.count(SERVER_FAILED.status)
-    this.#response.destroy()
+    this.#tell(SERVER_FAILED.status)
+    breakOff(this.#response)
   }
 
   #refuse(refusal: Refusal): void {
-    this.#settings.count(refusal.status)
     refuse(this.#response, refusal)
-    this.#finish()
+    this.#finish(refusal.status)
   }
 
-  #finish(): void {
+  #finish(status: number): void {
     this.#attempt = undefined
-    this.#body?.destroy()
+    this.#tell(status)
     drop(this.#request)
+  }
+
+  readonly #drained = (): void => this.#attempt?.resume()
+
+  readonly #closed = (): void => {
+    this.#leaveLine?.()
+    this.#attempt?.giveUp()
+    this.#tell(CLIENT_LEFT)
+  }
+
+  #tell(status: number): void {
+    if (this.#isTold) return
+    this.#isTold = true
+    this.#settings.done({
+      method: this.#forward.method,
+      path: this.#path,
+      status,
+      bytes: this.#bytes,
+      startedAt: this.#startedAt,
+      address: this.#picked.address,
+      server: this.#server?.id,
+      httpVersion: this.#request.httpVersion,
+    })
   }
 }

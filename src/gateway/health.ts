@@ -1,6 +1,6 @@
 /** Active health checks: a fresh connection each, so that they also show whether the server still accepts any. */
 import { request } from 'node:http'
-import { ROUTE_HEADER } from './answer-head.ts'
+import { LOAD_HEADER, ROUTE_HEADER } from './answer-head.ts'
 import type { Finding, Server, Servers } from './servers.ts'
 
 export interface HealthSettings {
@@ -42,6 +42,8 @@ export function createHealth(settings: HealthSettings, servers: Servers): Health
       stop = undefined
       if (over || answer === undefined) return
       if (answer.label !== undefined) servers.learn(server, answer.label)
+      server.sessions = answer.sessions
+      server.newcomers = 0
       servers.checked(server, answer.found, answer.why)
       const pause = soon ? RECHECK_MS : server.state === 'up' ? settings.everyMs : Math.min(UNUSED_EVERY_MS, settings.everyMs)
       soon = false
@@ -88,6 +90,7 @@ interface Found {
   readonly found: Finding
   readonly why: string
   readonly label?: string
+  readonly sessions?: number
 }
 
 /** Asks once. The returned function gives up without an answer. */
@@ -107,9 +110,11 @@ function probe(server: Server, { path, timeoutMs }: HealthSettings, answer: (fou
   })
   asking.on('response', (response) => {
     const label = response.headers[ROUTE_HEADER]
+    const load = response.headers[LOAD_HEADER]
     const found = verdict(response.statusCode ?? 0)
     const why = `it answered ${response.statusCode} to its health check`
-    settle({ found, why, ...(typeof label === 'string' && { label }) })
+    const sessions = typeof load === 'string' && /^\d{1,9}$/.test(load) ? Number(load) : undefined
+    settle({ found, why, ...(typeof label === 'string' && { label }), ...(sessions !== undefined && { sessions }) })
     // Reads a small rest, so that the server sees a complete exchange; nobody waits for a big one.
     response.on('error', () => undefined).resume()
     const rest = setTimeout(() => asking.destroy(), timeoutMs)

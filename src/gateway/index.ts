@@ -1,16 +1,23 @@
 /** A reverse proxy that keeps visitors with their sessions: policies, health checks, fail-over, drain, WebSockets. */
-import { createServer, type Server as HttpServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { SessionError } from '../errors.ts'
+import { type AccessEntry, accessLine } from './access-log.ts'
 import { exchange } from './exchange.ts'
+import { closed, connectionsOf, createFront, type Front, opened } from './front.ts'
 import { createHealth } from './health.ts'
-import { type GatewayOptions, type GatewaySettings, gatewaySettings, joiningServer, type ServerAddress } from './options.ts'
+import { createMetrics } from './metrics.ts'
+import { createMetricsServer } from './metrics-server.ts'
+import { type GatewayOptions, gatewaySettings, joiningServer, type ServerAddress, serverList } from './options.ts'
 import { createPicker } from './picker.ts'
+import type { ClientRequest, ClientResponse } from './reply.ts'
 import type { ServerEvent, ServerState } from './server-event.ts'
 import { createServers, type Server } from './servers.ts'
+import { createTrust } from './trust.ts'
 import { upgrade } from './upgrade.ts'
 
+export type { AccessLine } from './access-log.ts'
 export type { GatewayOptions, PolicyName, ServerAddress } from './options.ts'
 export type { ServerEvent, ServerState } from './server-event.ts'
 
@@ -22,6 +29,8 @@ export interface GatewayServer extends ServerAddress {
   readonly failures: number
   /** Under way now, WebSockets included. */
   readonly active: number
+  /** Waiting for it to have room. */
+  readonly waiting: number
 }
 
 export interface GatewayTotals {
@@ -35,7 +44,7 @@ export interface GatewayTotals {
 
 export interface Gateway {
   /** Resolves once the first health check of every server has ended. Rejects with PORT_IN_USE. */
-  listen(): Promise<{ url: string; port: number }>
+  listen(): Promise<{ url: string; port: number; metricsPort?: number }>
   servers(): GatewayServer[]
   totals(): GatewayTotals
   /** Resolves once its first health check has ended. Throws CONFIG_INVALID for one that is there already. */
@@ -48,6 +57,14 @@ export interface Gateway {
   resume(id: string): void
   /** Drains it, then forgets it; what is still under way after `deadlineMs` (default 10 s) is cut. */
   remove(id: string, deadlineMs?: number): Promise<void>
+  /**
+   * Makes this the list of servers, in this order. Those that stay keep what is under way; those that go are drained as by `remove`;
+   * one whose address changed is a new one. Resolves once new ones have had their first health check and old ones are gone. Throws
+   * CONFIG_INVALID, and changes nothing, for a list with problems.
+   */
+  setServers(to: readonly (string | ServerAddress)[]): Promise<void>
+  /** Prometheus text. */
+  metrics(): string
   /** Returns the function that stops listening. */
   on(type: ServerEvent['type'], listener: (event: ServerEvent) => void): () => void
   /** Requests under way get `graceMs` (default 1 s); WebSockets are cut. */
@@ -57,50 +74,75 @@ export interface Gateway {
 const DRAIN_MS = 30_000
 const REMOVE_MS = 10_000
 const CLOSE_MS = 1_000
-const CLIENT_HEADERS_MS = 30_000
-const KEEP_ALIVE_MS = 65_000
 
 /** Throws CONFIG_INVALID with all problems. Nothing is opened before `listen`. */
 export function createGateway(options: GatewayOptions): Gateway {
   const settings = gatewaySettings(options)
+  const { accessLog, logger } = settings
   const listeners = new Map<ServerEvent['type'], Set<(event: ServerEvent) => void>>()
   const counts = { requests: 0, failed: 0, retried: 0 }
   const servers = createServers(settings, notify)
   const health = createHealth(settings.health, servers)
-  const picker = createPicker(settings.policy, settings.routeCookie, servers)
+  const picker = createPicker({ ...settings, secure: settings.tls !== undefined }, servers)
+  const metrics = createMetrics(() => counts)
+  const twins = new Set<string>()
   const upgraded = new Set<Duplex>()
-  const count = (status: number): void => void (status >= 500 && counts.failed++)
-  const context = { ...settings, servers, picker, count }
-  let http: HttpServer | undefined
+  const context = { ...settings, servers, picker, trust: createTrust(settings.trustForwarded), done }
+  let front: { server: Front; connections: Set<Socket> } | undefined
+  let forMetrics: { server: Front; connections: Set<Socket> } | undefined
   let closing: Promise<void> | undefined
   for (const address of settings.to) servers.add(address)
 
+  function done(entry: AccessEntry): void {
+    if (entry.status >= 500) counts.failed++
+    metrics.answered(entry.server, entry.status, performance.now() - entry.startedAt)
+    accessLog?.(accessLine(entry))
+  }
+
   function notify(event: ServerEvent): void {
     if (event.type === 'retry') counts.retried++
-    if (event.type === 'down') settings.logger?.warn(`Gateway: server ${event.id} is down: ${event.why}.`)
+    if (event.type === 'down') logger?.warn(`Gateway: server ${event.id} is down: ${event.why}.`)
+    if (event.type === 'twin' && !twins.has(event.id)) logger?.warn(`Gateway: server ${event.id}: ${event.why}.`)
+    if (event.type === 'twin') twins.add(event.id)
     for (const listener of listeners.get(event.type) ?? []) listener(event)
   }
 
-  async function listen(): Promise<{ url: string; port: number }> {
+  function refuseClosed(): void {
     if (closing !== undefined) throw new SessionError('SESSIONS_CLOSED', 'The gateway is closed: create a new one.')
-    if (http !== undefined) throw new SessionError('CONFIG_INVALID', 'The gateway listens already: call listen() once.')
-    http = frontOf(settings)
-    http.on('request', (request, response) => {
+  }
+
+  async function listen(): Promise<{ url: string; port: number; metricsPort?: number }> {
+    refuseClosed()
+    if (front !== undefined) throw new SessionError('CONFIG_INVALID', 'The gateway listens already: call listen() once.')
+    const server = createFront(settings)
+    front = { server, connections: connectionsOf(server) }
+    server.on('request', (request: ClientRequest, response: ClientResponse) => {
       counts.requests++
       exchange(context, request, response)
     })
-    http.on('upgrade', (request, socket, early) => {
+    server.on('upgrade', (request: IncomingMessage, socket: Duplex, early: Buffer) => {
       counts.requests++
       upgraded.add(socket)
       socket.on('close', () => upgraded.delete(socket))
       upgrade(context, request, socket, early)
     })
-    const port = await opened(http, settings).catch((error: unknown) => {
-      http = undefined
+    const port = await opened(server, settings).catch((error: unknown) => {
+      front = undefined
       throw error
     })
-    await Promise.all(servers.list.map((server) => health.watch(server)))
-    return { url: `http://${settings.host.includes(':') ? `[${settings.host}]` : settings.host}:${port}`, port }
+    const metricsPort = await listenForMetrics()
+    await Promise.all(servers.list.map((one) => health.watch(one)))
+    const host = settings.host.includes(':') ? `[${settings.host}]` : settings.host
+    const url = `${settings.tls === undefined ? 'http' : 'https'}://${host}:${port}`
+    return { url, port, ...(metricsPort !== undefined && { metricsPort }) }
+  }
+
+  async function listenForMetrics(): Promise<number | undefined> {
+    if (settings.metrics === undefined) return undefined
+    const { host, port } = settings.metrics
+    const server = createMetricsServer(host, () => metrics.text(servers))
+    forMetrics = { server, connections: connectionsOf(server) }
+    return opened(server, { host, port, logger })
   }
 
   function known(id: string): Server {
@@ -109,10 +151,25 @@ export function createGateway(options: GatewayOptions): Gateway {
     return server
   }
 
+  async function join(address: ServerAddress): Promise<void> {
+    const server = servers.add(address, front !== undefined)
+    if (front !== undefined) await health.watch(server)
+  }
+
   async function add(given: string | ServerAddress): Promise<void> {
-    if (closing !== undefined) throw new SessionError('SESSIONS_CLOSED', 'The gateway is closed: create a new one.')
-    const server = servers.add(joiningServer(given, servers.list))
-    if (http !== undefined) await health.watch(server)
+    refuseClosed()
+    await join(joiningServer(given, servers.list))
+  }
+
+  async function setServers(given: readonly (string | ServerAddress)[]): Promise<void> {
+    refuseClosed()
+    const wanted = serverList(given)
+    const isWanted = (server: Server): boolean => wanted.some(({ id, url }) => id === server.id && url === server.url)
+    const going = servers.list.filter((server) => !isWanted(server))
+    const left = going.map((server) => leave(server, REMOVE_MS))
+    const joined = wanted.filter(({ id }) => servers.find(id) === undefined).map(join)
+    servers.arrange(wanted.map(({ id }) => id))
+    await Promise.all([...left, ...joined])
   }
 
   async function drain(id: string, deadlineMs: number = DRAIN_MS): Promise<void> {
@@ -121,37 +178,31 @@ export function createGateway(options: GatewayOptions): Gateway {
     await servers.whenIdle(server, deadlineMs)
   }
 
-  async function remove(id: string, deadlineMs: number = REMOVE_MS): Promise<void> {
-    const server = known(id)
+  async function leave(server: Server, deadlineMs: number): Promise<void> {
     health.unwatch(server)
     servers.remove(server)
     if (closing === undefined) await servers.whenIdle(server, deadlineMs)
-    await discard(server)
+    discard(server)
   }
 
   async function shut(graceMs: number): Promise<void> {
     health.close()
     for (const socket of upgraded) socket.destroy()
-    if (http !== undefined) await closed(http, graceMs)
-    await Promise.all([...servers.list].map(discard))
+    if (forMetrics !== undefined) await closed(forMetrics.server, forMetrics.connections, 0)
+    if (front !== undefined) await closed(front.server, front.connections, graceMs)
+    for (const server of [...servers.list]) discard(server)
   }
 
   return {
     listen,
-    servers: () =>
-      servers.list.map(({ id, url, state, requests, failures, underWay }) => ({
-        id,
-        url,
-        state,
-        requests,
-        failures,
-        active: underWay.size,
-      })),
+    servers: () => servers.list.map(shown),
     totals: () => ({ ...counts }),
     add,
     drain,
     resume: (id) => servers.resume(known(id)),
-    remove,
+    remove: async (id, deadlineMs = REMOVE_MS) => leave(known(id), deadlineMs),
+    setServers,
+    metrics: () => metrics.text(servers),
     on(type, listener) {
       const all = listeners.get(type) ?? new Set()
       listeners.set(type, all.add(listener))
@@ -161,49 +212,12 @@ export function createGateway(options: GatewayOptions): Gateway {
   }
 }
 
-function frontOf(settings: GatewaySettings): HttpServer {
-  const http = createServer({
-    insecureHTTPParser: false,
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    headersTimeout: CLIENT_HEADERS_MS,
-    // Long uploads are fine as long as they move: idle connections are closed below.
-    requestTimeout: 0,
-    // Node 24.9 and newer: any other protocol is ignored, as RFC 9110, section 7.8 allows; older ones refuse it.
-    shouldUpgradeCallback: (request) => request.headers.upgrade?.trim().toLowerCase() === 'websocket',
-  })
-  // The servers' own deadline comes first, and with it an answer that says why.
-  http.setTimeout(settings.idleTimeoutMs + 1_000)
-  return http
+function shown({ id, url, state, requests, failures, underWay, line }: Server): GatewayServer {
+  return { id, url, state, requests, failures, active: underWay.size, waiting: line.size }
 }
 
-function opened(http: HttpServer, { port, host, logger }: GatewaySettings): Promise<number> {
-  return new Promise((resolve, reject) => {
-    http.once('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EADDRINUSE') return reject(error)
-      reject(
-        new SessionError('PORT_IN_USE', `Port ${port} on ${host} is in use: stop what listens there or choose another port.`, {
-          cause: error,
-        }),
-      )
-    })
-    http.listen(port, host, () => {
-      http.removeAllListeners('error').on('error', (error) => logger?.error(`Gateway: ${error.message}`))
-      resolve((http.address() as AddressInfo).port)
-    })
-  })
-}
-
-async function closed(http: HttpServer, graceMs: number): Promise<void> {
-  if (!http.listening) return
-  const timer = setTimeout(() => http.closeAllConnections(), graceMs)
-  await new Promise<void>((resolve) => {
-    http.close(() => resolve())
-    http.closeIdleConnections()
-  })
-  clearTimeout(timer)
-}
-
-async function discard(server: Server): Promise<void> {
+function discard(server: Server): void {
   for (const what of [...server.underWay]) what.end()
-  await server.pool.destroy()
+  server.line.sendAway()
+  server.pool.destroy()
 }

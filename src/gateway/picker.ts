@@ -1,7 +1,8 @@
 /** Picks the server of a request: the policy's choice among those that may take it. */
-import { createHmac, randomBytes } from 'node:crypto'
 import { addressBytes } from './address.ts'
+import { loadsOf, warmthOf } from './load.ts'
 import type { PolicyName } from './options.ts'
+import { ownCookies } from './own-cookies.ts'
 import { consistentHash } from './policies/consistent-hash.ts'
 import { ipHash } from './policies/ip-hash.ts'
 import { leastConnections } from './policies/least-connections.ts'
@@ -12,6 +13,16 @@ import type { Server, Servers } from './servers.ts'
 export interface PickRequest {
   readonly address: string
   readonly cookie: string | undefined
+  /** Carries a session in a header. */
+  readonly hasToken: boolean
+}
+
+export interface PickerSettings {
+  readonly policy: PolicyName
+  readonly routeCookie: string
+  readonly slowStartMs: number
+  /** The gateway's clients use TLS. */
+  readonly secure: boolean
 }
 
 export interface Picker {
@@ -24,11 +35,12 @@ export interface Picker {
 /** So long an application has to show its labels before the gateway sticks by a cookie of its own. */
 const LABELS_GRACE_MS = 1_000
 
-export function createPicker(policy: PolicyName, routeCookie: string, servers: Servers): Picker {
-  const own = ownCookies(`${routeCookie}-gw`)
+export function createPicker({ policy, routeCookie, slowStartMs, secure }: PickerSettings, servers: Servers): Picker {
+  const own = ownCookies(`${routeCookie}-gw`, secure)
   const startedAt = performance.now()
-  const ownInUse = (): boolean => policy === 'sticky' && !servers.anyLabel && performance.now() - startedAt > LABELS_GRACE_MS
-  const ids = (): string[] => servers.list.map(({ id }) => id)
+  const hashes = policy === 'consistent-hash'
+  const ownInUse = (): boolean => (policy === 'sticky' || hashes) && !servers.anyLabel && performance.now() - startedAt > LABELS_GRACE_MS
+  const credits = new WeakMap<Server, number>()
   let last = -1
 
   function turn(index: number): number {
@@ -36,29 +48,91 @@ export function createPicker(policy: PolicyName, routeCookie: string, servers: S
     return index
   }
 
+  /** A cold server lets turns pass. */
+  function takesTurn(server: Server, now: number): boolean {
+    const warmth = warmthOf(server, slowStartMs, now)
+    if (warmth === 1) return true
+    const credit = (credits.get(server) ?? 0) + warmth
+    credits.set(server, credit >= 1 ? credit - 1 : credit)
+    return credit >= 1
+  }
+
   function inTurn(usable: Usable): number {
-    return turn(roundRobin(servers.list.length, usable, last))
+    const { list } = servers
+    if (slowStartMs === 0) return turn(roundRobin(list.length, usable, last))
+    const now = performance.now()
+    const index = roundRobin(list.length, (at) => usable(at) && takesTurn(list[at] as Server, now), last)
+    return turn(index >= 0 ? index : roundRobin(list.length, usable, last))
   }
 
-  function leastBusy(usable: Usable): number {
-    return turn(leastConnections(servers.list.length, usable, (index) => (servers.list[index] as Server).underWay.size, last))
+  function leastBusy(usable: Usable, load: (server: Server) => number): number {
+    const { list } = servers
+    const now = performance.now()
+    const of = (index: number): number => {
+      const server = list[index] as Server
+      return slowStartMs === 0 ? load(server) : (load(server) + 1) / warmthOf(server, slowStartMs, now)
+    }
+    return turn(leastConnections(list.length, usable, of, last))
   }
 
-  function byCookie(cookie: string | undefined, usable: Usable): number {
+  const underWay = (server: Server): number => server.underWay.size
+
+  /** A visitor without a session goes where there is room; it counts until the server says how many it has. */
+  function newcomer(index: number): number {
+    const server = servers.list[index]
+    if (server !== undefined) server.newcomers++
+    return index
+  }
+
+  function byCookie({ cookie, hasToken }: PickRequest, usable: Usable): number {
     if (cookie === undefined) return -1
     if (ownInUse()) return servers.list.findIndex((server, index) => usable(index) && own.names(cookie, server))
     const route = cookieOf(cookie, routeCookie)
-    return route === undefined ? -1 : sticky(route, (label) => servers.byLabel(label), usable)
+    if (route === undefined) return -1
+    // A route cookie alone holds no session: it must not crowd visitors on one server.
+    if (hasToken || cookie.includes(';')) return sticky(route, (label) => servers.byLabel(label), usable)
+    const loads = loadsOf(servers.list)
+    return sticky(
+      route,
+      (label) => servers.byLabel(label),
+      (index) => usable(index) && !loads.isAbove(servers.list[index] as Server),
+    )
   }
 
-  function choose({ address, cookie }: PickRequest, usable: Usable): number {
+  function home({ address }: PickRequest, usable: Usable): number {
+    return consistentHash(
+      addressBytes(address),
+      servers.list.map(({ id }) => id),
+      usable,
+    )
+  }
+
+  /** Without any cookie there is no session yet: only then may a full house send a visitor on. */
+  function hashed(request: PickRequest, usable: Usable): number {
+    if (request.cookie !== undefined || request.hasToken) return home(request, usable)
+    const loads = loadsOf(servers.list)
+    const index = home(request, (at) => usable(at) && !loads.isAbove(servers.list[at] as Server))
+    return newcomer(index >= 0 ? index : home(request, usable))
+  }
+
+  function choose(request: PickRequest, usable: Usable): number {
     const { list } = servers
-    if (policy === 'round-robin') return inTurn(usable)
-    if (policy === 'least-connections') return leastBusy(usable)
-    if (policy === 'consistent-hash') return consistentHash(addressBytes(address), ids(), usable)
-    const index = policy === 'ip-hash' ? ipHash(addressBytes(address), list.length, usable) : byCookie(cookie, usable)
-    if (index >= 0) return index
-    return policy === 'ip-hash' ? inTurn(usable) : leastBusy(usable)
+    const roomy: Usable = (index) => usable(index) && !servers.isFull(list[index] as Server)
+    const free = (pick: (among: Usable) => number): number => {
+      const index = pick(roomy)
+      return index >= 0 ? index : pick(usable)
+    }
+    if (policy === 'round-robin') return free(inTurn)
+    if (policy === 'least-connections') return free((among) => leastBusy(among, underWay))
+    if (policy === 'ip-hash') {
+      const index = ipHash(addressBytes(request.address), list.length, usable)
+      return index >= 0 ? index : free(inTurn)
+    }
+    const bound = byCookie(request, usable)
+    if (bound >= 0) return bound
+    if (hashes) return hashed(request, usable)
+    const { of } = loadsOf(list)
+    return newcomer(free((among) => leastBusy(among, of)))
   }
 
   return {
@@ -76,31 +150,11 @@ export function createPicker(policy: PolicyName, routeCookie: string, servers: S
       return again !== undefined && tried.length < 2 && list.includes(again) && (perhaps(again) || again.state === 'up') ? again : undefined
     },
     setCookie(request, server) {
+      if (policy !== 'sticky' && !hashes) return undefined
       if (!ownInUse() || (request.cookie !== undefined && own.names(request.cookie, server))) return undefined
+      // The hash finds who is at home.
+      if (hashes && servers.list[home(request, (index) => servers.list[index]?.state === 'up')] === server) return undefined
       return own.set(server)
     },
-  }
-}
-
-interface OwnCookies {
-  /** True when the Cookie header names this server. */
-  names(cookie: string, server: Server): boolean
-  set(server: Server): string
-}
-
-/** Opaque names for servers, made anew in every process. Not Secure: the gateway speaks plain HTTP. */
-function ownCookies(name: string): OwnCookies {
-  const key = randomBytes(32)
-  const values = new WeakMap<Server, string>()
-  function valueOf(server: Server): string {
-    const known = values.get(server)
-    if (known !== undefined) return known
-    const value = createHmac('sha256', key).update(server.id).digest().subarray(0, 16).toString('base64url')
-    values.set(server, value)
-    return value
-  }
-  return {
-    names: (cookie, server) => cookieOf(cookie, name) === valueOf(server),
-    set: (server) => `${name}=${valueOf(server)}; Path=/; HttpOnly; SameSite=Lax`,
   }
 }

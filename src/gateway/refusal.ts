@@ -1,7 +1,8 @@
 /** Answers the gateway gives itself: JSON `{ error: { code, message } }`. */
-import { type ServerResponse, STATUS_CODES } from 'node:http'
+import { STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { SessionError } from '../errors.ts'
+import { type ClientResponse, writeHead } from './reply.ts'
 
 export interface Refusal {
   readonly status: number
@@ -20,6 +21,11 @@ export const SERVER_FAILED: Refusal = refusalOf(
   'The server failed while it handled this request: it may have taken effect; check before you send it again.',
 )
 export const TIMED_OUT: Refusal = refusalOf('GATEWAY_TIMEOUT', 'The server did not answer in time.')
+export const CROWDED: Refusal = {
+  ...refusalOf('GATEWAY_NO_SERVER', 'The servers have all the requests they may: try again in a moment.'),
+  retryAfter: 1,
+}
+export const TOO_SLOW: Refusal = { status: 408, code: 'REQUEST_TOO_SLOW', message: 'The body of the request came too slowly.' }
 
 export function badRequest(message: string): Refusal {
   return { status: 400, code: 'REQUEST_INVALID', message }
@@ -42,9 +48,12 @@ function headersOf(refusal: Refusal, body: string): string[] {
   return headers
 }
 
-export function refuse(response: ServerResponse, refusal: Refusal): void {
+export function refuse(response: ClientResponse, refusal: Refusal): void {
   const body = bodyOf(refusal)
-  response.writeHead(refusal.status, headersOf(refusal, body)).end(body)
+  const headers = headersOf(refusal, body)
+  if (refusal === TOO_SLOW && !('stream' in response)) headers.push('connection', 'close')
+  writeHead(response, refusal.status, STATUS_CODES[refusal.status] ?? '', headers)
+  response.end(body)
 }
 
 /** On a bare socket, for upgrades. */

@@ -3,12 +3,11 @@ import { type ClientRequest, type IncomingMessage, request as ask } from 'node:h
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { readAnswerHead } from './answer-head.ts'
-import { failureOf } from './failure.ts'
 import type { ExchangeSettings } from './exchange.ts'
-import { badRequest, NO_SERVER, rawHead, type Refusal, refuseSocket, SERVER_FAILED, TIMED_OUT } from './refusal.ts'
-import { addForwarded, clientAddress, readRequestHead } from './request-head.ts'
+import type { PickRequest } from './picker.ts'
+import { badRequest, CROWDED, NO_SERVER, rawHead, type Refusal, refuseSocket, SERVER_FAILED, TIMED_OUT } from './refusal.ts'
+import { readRequest, type RequestFacts } from './request-facts.ts'
 import type { Server, UnderWay } from './servers.ts'
-import { pathOf } from './target.ts'
 
 export interface UpgradeSettings extends ExchangeSettings {
   readonly connectTimeoutMs: number
@@ -17,31 +16,31 @@ export interface UpgradeSettings extends ExchangeSettings {
 }
 
 export function upgrade(settings: UpgradeSettings, request: IncomingMessage, client: Duplex, early: Buffer): void {
+  const startedAt = performance.now()
   client.on('error', () => client.destroy())
   noticeLeaving(client)
-  const facts = { address: request.socket.remoteAddress ?? '', trustForwarded: settings.trustForwarded }
-  const head = readRequestHead(request.rawHeaders, settings.trustForwarded)
-  const path = pathOf(request.url ?? '', head.host)
-  const problem =
-    head.problem ??
-    (head.upgrade !== 'websocket' || request.method !== 'GET' ? 'Only WebSocket upgrades are forwarded.' : undefined) ??
-    (head.hasBody ? 'An upgrade carries no body.' : undefined)
-  if (problem !== undefined || path === undefined) {
-    settings.count(400)
-    return refuseSocket(client, badRequest(problem ?? 'The request target must be a path on this host.'))
-  }
-  const picked = { address: clientAddress(head, facts), cookie: head.cookie }
-  addForwarded(head, facts)
-  head.headers.push('connection', 'Upgrade', 'upgrade', 'websocket')
-  const { picker, retries, servers } = settings
+  const facts = readRequest(request, settings.trust)
+  const { servers, picker, retries } = settings
   let tried: readonly Server[] = []
+  const told = (status: number, path: string, address: string): void =>
+    settings.done({ method: 'GET', path, status, bytes: 0, startedAt, address, server: tried.at(-1)?.id, httpVersion: '1.1' })
+  const problem = typeof facts === 'string' ? facts : problemOf(facts, request)
+  if (problem !== undefined || typeof facts === 'string') {
+    told(400, '', request.socket.remoteAddress ?? '')
+    return refuseSocket(client, badRequest(problem ?? ''))
+  }
+  const { head, path, picked } = facts
+  const headers = [...head.headers, 'connection', 'Upgrade', 'upgrade', 'websocket']
 
   function next(exhausted: Refusal): void {
     if (client.destroyed) return
     const server = tried.length > retries ? undefined : picker.pick(picked, tried)
     if (server === undefined) return refused(exhausted)
+    // It may last for hours: nobody waits in line for one to end.
+    if (servers.isFull(server)) return refused(CROWDED)
     tried = [...tried, server]
-    handshake(settings, server, { path: path as string, headers: head.headers, client, early, picked }, (failure) => {
+    const answered = (status: number): void => told(status, path, picked.address)
+    handshake(settings, server, { path, headers, client, early, picked, answered }, (failure) => {
       if (failure === 'dial' || failure === 'reset') servers.failed(server, failure)
       if (failure === 'timeout') return refused(TIMED_OUT)
       servers.notify({ type: 'retry', id: server.id, why: failure })
@@ -50,11 +49,16 @@ export function upgrade(settings: UpgradeSettings, request: IncomingMessage, cli
   }
 
   function refused(refusal: Refusal): void {
-    settings.count(refusal.status)
+    told(refusal.status, path, picked.address)
     refuseSocket(client, refusal)
   }
 
   next(NO_SERVER)
+}
+
+function problemOf({ head }: RequestFacts, request: IncomingMessage): string | undefined {
+  if (head.upgrade !== 'websocket' || request.method !== 'GET') return 'Only WebSocket upgrades are forwarded.'
+  return head.hasBody ? 'An upgrade carries no body.' : undefined
 }
 
 /**
@@ -73,7 +77,8 @@ interface Handshake {
   readonly headers: readonly string[]
   readonly client: Duplex
   readonly early: Buffer
-  readonly picked: { readonly address: string; readonly cookie: string | undefined }
+  readonly picked: PickRequest
+  answered(status: number): void
 }
 
 type HandshakeFailure = 'dial' | 'reset' | 'timeout' | 'hangs'
@@ -116,7 +121,7 @@ function handshake(settings: UpgradeSettings, server: Server, given: Handshake, 
       timer = setTimeout(() => settle('timeout'), settings.headersTimeoutMs)
     }),
   )
-  asking.on('error', (error) => settle(failureOf(error, sent) === 'dial' ? 'dial' : 'reset'))
+  asking.on('error', () => settle(sent ? 'reset' : 'dial'))
   asking.on('close', () => settle(sent ? 'reset' : 'dial'))
   asking.on('upgrade', (answer, upstream, upstreamEarly) => {
     settle()
@@ -141,7 +146,7 @@ function headOf(
   connection: 'close' | 'Upgrade',
 ): string {
   const { headers, label } = readAnswerHead(answer.rawHeaders)
-  settings.count(answer.statusCode ?? 502)
+  given.answered(answer.statusCode ?? 502)
   if (label !== undefined) settings.servers.learn(server, label)
   if (connection === 'Upgrade') headers.unshift('Upgrade', 'websocket')
   const cookie = settings.picker.setCookie(given.picked, server)

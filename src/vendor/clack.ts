@@ -1,2 +1,2 @@
 /** Bundled into the package by the build: what the command line prints to people. */
-export { box, cancel, intro, isCancel, log, note, outro, spinner, taskLog } from '@clack/prompts'
+export { box, cancel, intro, isCancel, log, note, outro, spinner, taskLog, text } from '@clack/prompts'

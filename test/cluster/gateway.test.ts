@@ -1,4 +1,7 @@
 import { Agent, request } from 'node:http'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
 import { createGateway, type Gateway } from '../../src/gateway/index.ts'
@@ -123,6 +126,9 @@ test('holdfast gateway - mistakes are one line: 2 for wrong usage, 1 for a busy 
     [[], 2, /^holdfast: .*--to/],
     [['--to', 'nonsense'], 2, /^holdfast: .*http:\/\/HOST:PORT/],
     [['--to', busy.url, '--policy', 'best'], 2, /^holdfast: .*round-robin/],
+    [['--to', busy.url, '--to', busy.url], 2, /^holdfast: .*is named twice/],
+    [['--to', busy.url, '--tls-key', '/nowhere', '--tls-cert', '/nowhere'], 2, /^holdfast: --tls-key: .*cannot be read/],
+    [['--config', '/nowhere'], 2, /^holdfast: --config: .*cannot be read/],
     [['--to', `http://127.0.0.1:${await freePort()}`, '--port', String(busy.port)], 1, /^holdfast: .*in use/],
   ] as const) {
     const ended = await spawnNode(CLI, { args: ['gateway', ...args], ready: false })
@@ -130,4 +136,33 @@ test('holdfast gateway - mistakes are one line: 2 for wrong usage, 1 for a busy 
     await waitFor(() => line.test(ended.output()), 2_000, 'the message')
     expect(ended.output().trim().split('\n')).toHaveLength(1)
   }
+})
+
+test('holdfast gateway - SIGHUP reads the list of servers again; a file with mistakes changes nothing', async () => {
+  const [a, b] = [await server('a'), await server('b')]
+  const folder = await mkdtemp(join(tmpdir(), 'holdfast-gateway-'))
+  onTestFinished(() => rm(folder, { recursive: true, force: true }))
+  const file = join(folder, 'gateway.json')
+  const write = (value: unknown): Promise<void> => writeFile(file, typeof value === 'string' ? value : JSON.stringify(value))
+  await write({ to: [a.url], policy: 'least-connections', port: 0, metrics: { port: 0 } })
+  const gateway = await spawnNode(CLI, { args: ['gateway', '--config', file, '--access-log'], ready: /^ready: / })
+  onTestFinished(() => gateway.kill())
+  const [, url = ''] = /^ready: gateway (\S+) · 1 of 1 servers up · metrics on port \d+$/.exec(gateway.ready) ?? []
+  const text = async (): Promise<string> => (await fetch(`${url}/?token=secret`)).text()
+  expect(await text()).toBe('a')
+  expect(JSON.parse(await gateway.line('{'))).toMatchObject({ path: '/', status: 200 })
+  await write({ to: [b.url] })
+  process.kill(gateway.pid, 'SIGHUP')
+  await gateway.line('reloaded: 1 of 1 servers up')
+  expect(await text()).toBe('b')
+  for (const bad of ['{', { to: [b.url, b.url] }, { to: [] }]) {
+    const before = gateway.output().split('Nothing was reloaded').length
+    await write(bad)
+    process.kill(gateway.pid, 'SIGHUP')
+    await waitFor(() => gateway.output().split('Nothing was reloaded').length > before, 5_000, 'the line')
+    expect(await text()).toBe('b')
+  }
+  await gateway.stop()
+  expect(await gateway.exited).toEqual({ code: 0, signal: null })
+  expect(gateway.output()).not.toContain('secret')
 })

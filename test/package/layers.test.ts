@@ -6,7 +6,7 @@ import type { Import, Source } from './source.ts'
 const sources = sourcesUnder('src')
 
 /** The engine: open → handler → commit. */
-const ENGINE = ['session', 'sessions', 'opening', 'request-session', 'request-lifetime', 'engine', 'events', 'schema']
+const ENGINE = ['session', 'sessions', 'opening', 'request-jar', 'request-session', 'request-lifetime', 'engine', 'events', 'schema']
 
 /** The part of the system a file belongs to. */
 function layerOf(path: string): string {
@@ -24,14 +24,16 @@ const BASE = ['types', 'core']
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   types: [],
   core: ['types'],
-  options: BASE,
+  'key-file': BASE,
+  browser: [],
+  options: [...BASE, 'key-file'],
   stores: [...BASE, 'options'],
   transports: [...BASE, 'options'],
   cluster: [...BASE, 'options'],
   strategies: [...BASE, 'options', 'cluster'],
   session: [...BASE, 'options'],
   adapters: BASE,
-  gateway: [...BASE, 'vendor'],
+  gateway: BASE,
   balancers: BASE,
   vendor: [],
 }
@@ -42,6 +44,8 @@ const FREE = ['index', 'lab', 'cli', 'testing']
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   types: [],
   core: ['cookie', 'lru-cache', 'valibot'],
+  'key-file': [],
+  browser: [],
   options: ['valibot'],
   stores: ['@redis/client', 'pg', 'mysql2', 'valibot', 'lru-cache'],
   transports: ['@nats-io/transport-node', 'valibot'],
@@ -51,7 +55,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   adapters: [],
   gateway: ['valibot'],
   balancers: [],
-  vendor: ['undici', 'cac', '@clack/prompts'],
+  vendor: ['cac', '@clack/prompts'],
   index: [],
   lab: [],
   cli: [],

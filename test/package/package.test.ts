@@ -7,7 +7,7 @@ import type { Packed } from './packed.ts'
 import { ROOT } from './source.ts'
 
 const TOOLS = join(ROOT, 'node_modules')
-/** Half of it are the bundled undici and the stores, which lie in it twice: for the command line and, joined, for applications. */
+/** Half of it are the stores, which lie in it twice: for the command line and, joined, for applications. */
 const MOST_TARBALL_BYTES = 800_000
 /** The promise is 25 ms on an idle machine; processor time swings less than the clock beside others, and yet by 2. The best of several runs counts. */
 const MOST_IMPORT_CPU_MS = 80
@@ -96,6 +96,7 @@ describe('exports', () => {
       'createSessions',
       'dedicated',
       'isolated',
+      'keyFile',
       'memoryStore',
       'replication',
     ]
@@ -117,6 +118,7 @@ describe('exports', () => {
       'holdfast/transports/tcp': 'tcpTransport',
       'holdfast/transports/memory': 'memoryTransport',
       'holdfast/gateway': 'createGateway',
+      'holdfast/balancers': 'nginxRing',
       'holdfast/testing': 'storeContract',
     }
     const code = `for (const [path, name] of Object.entries(${JSON.stringify(wanted)})) if (typeof (await import(path))[name] !== 'function') console.log(path + ' lacks ' + name)`
@@ -125,7 +127,7 @@ describe('exports', () => {
 })
 
 describe('importing holdfast and holdfast/express', () => {
-  test('loads no driver, no undici, no TLS', async () => {
+  test('loads no driver, no TLS', async () => {
     const { loaded, builtins } = await probeImport('trace')
     const packages = loaded.map((url) => /.*\/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(url)?.[1]).filter((name) => name !== undefined)
     expect(packages).toContain('holdfast')

@@ -11,7 +11,7 @@ export interface Upstream {
   readonly http: Server
   readonly sockets: Set<Socket>
   /** Answered at /health. */
-  health: { status: number; label?: string; silent?: boolean }
+  health: { status: number; label?: string; load?: number; silent?: boolean }
   /** Ends it with all its connections, as a killed process would. */
   kill(): Promise<void>
 }
@@ -24,6 +24,7 @@ export async function upstream(id: string, app: RequestListener, port = 0): Prom
     if (incoming.url !== '/health') return app(incoming, response)
     if (health.silent === true) return
     if (health.label !== undefined) response.setHeader('x-holdfast-route', health.label)
+    if (health.load !== undefined) response.setHeader('x-holdfast-load', health.load)
     response.writeHead(health.status).end()
   })
   http.on('connection', (socket) => {

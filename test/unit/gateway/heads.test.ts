@@ -127,7 +127,7 @@ describe('answer head', () => {
       'X-Holdfast-Route',
       'n1',
     ]
-    expect(readAnswerHead(raw.map((text) => Buffer.from(text)))).toEqual({
+    expect(readAnswerHead(raw)).toMatchObject({
       headers: ['Set-Cookie', 'a=1', 'X-A', '1', 'set-cookie', 'b=2'],
       label: 'n1',
     })

@@ -6,12 +6,12 @@ const HANDSHAKE =
   'GET /chat HTTP/1.1\r\nHost: shop.example\r\nUpgrade: websocket\r\nConnection: Upgrade, x-forwarded-for\r\nSec-WebSocket-Key: k\r\n\r\n'
 
 /** Answers upgrades, says which headers it saw, then echoes. */
-async function echo(id: string): Promise<Upstream> {
+async function echo(id: string, route = 'r'): Promise<Upstream> {
   const server = await upstream(id, (_incoming, response) => response.end(`plain ${id}`))
   server.http.on('upgrade', (incoming, socket, head) => {
     socket.on('error', () => undefined)
     socket.write(
-      `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-Server: ${id}\r\nX-Holdfast-Route: r\r\n\r\n`,
+      `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-Server: ${id}\r\nX-Holdfast-Route: ${route}\r\n\r\n`,
     )
     socket.write(`${JSON.stringify({ ...incoming.headers, url: incoming.url })}\n`)
     if (head.length > 0) socket.write(head)
@@ -116,4 +116,20 @@ test('upgrade - a client that leaves during the handshake frees the server', asy
   chat.socket.destroy()
   await waitFor('freed', () => asked === 2)
   expect(gateway.servers()[0]?.active).toBe(0)
+})
+
+test('upgrade - a WebSocket follows its visitor’s session', async () => {
+  const servers = [await echo('a', 'n-a'), await echo('b', 'n-b'), await echo('c', 'n-c')]
+  for (const server of servers) server.health.label = `n-${server.id}`
+  const gateway = await gatewayTo(servers, { policy: 'sticky' })
+  for (const id of ['b', 'c', 'a', 'b', 'b']) {
+    const chat = open(gateway.port, HANDSHAKE.replace('Sec-', `Cookie: session=s; session-route=n-${id}.n-a\r\nSec-`))
+    await waitFor('connected', () => chat.seen.includes('X-Server: '))
+    expect(chat.seen).toContain(`X-Server: ${id}`)
+  }
+  await servers[1]?.kill()
+  await waitFor('b is down', () => gateway.servers()[1]?.state === 'down')
+  const moved = open(gateway.port, HANDSHAKE.replace('Sec-', 'Cookie: session=s; session-route=n-b.n-c\r\nSec-'))
+  await waitFor('connected', () => moved.seen.includes('X-Server: '))
+  expect(moved.seen).toContain('X-Server: c')
 })
