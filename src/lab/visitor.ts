@@ -1,4 +1,5 @@
 /** A visitor without a browser: keeps cookies and remembers what the shop told it. */
+import { keepCookie } from './cookies.ts'
 import { ACKNOWLEDGED_HEADER, SEEN_HEADER, WITNESS_FIELD } from './witness.ts'
 
 const DEADLINE_MS = 10_000
@@ -55,18 +56,4 @@ export function createVisitor(baseUrl: string): Visitor {
     login: async (user) => learn(await request('POST', '/login', { user }), 0, true),
     visit: async () => learn(await request('POST', '/session/add', { [WITNESS_FIELD]: 1 }), 1, false),
   }
-}
-
-/** Name and value are all a loopback visitor needs; an end in the past removes the cookie (RFC 6265, section 5.2). */
-function keepCookie(cookies: Map<string, string>, line: string): void {
-  const [pair = '', ...attributes] = line.split(';')
-  const equals = pair.indexOf('=')
-  const name = pair.slice(0, equals).trim()
-  const gone = attributes.some((attribute) => {
-    const [kind = '', value = ''] = attribute.split('=').map((part) => part.trim())
-    if (kind.toLowerCase() === 'max-age') return Number(value) <= 0
-    return kind.toLowerCase() === 'expires' && Date.parse(value) <= Date.now()
-  })
-  if (gone) cookies.delete(name)
-  else cookies.set(name, pair.slice(equals + 1).trim())
 }

@@ -1,0 +1,41 @@
+import type { Demand, Estimate } from './capacity.ts'
+import { nameOf, type Recommendation } from './recommend.ts'
+
+const NAME_WIDTH = 26
+const CELL_WIDTH = 14
+
+/** Bytes for people: 1.2 kB, 34 MB. `–`: none. */
+export function bytes(count: number): string {
+  if (count === 0) return '–'
+  const units = ['B', 'kB', 'MB', 'GB', 'TB']
+  let unit = 0
+  let value = count
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1_000
+    unit += 1
+  }
+  return `${value < 9.95 && unit > 0 ? value.toFixed(1) : value.toFixed(0)} ${units[unit]}`
+}
+
+export function planText(demand: Demand, estimates: readonly Estimate[], { against, choice, reasons }: Recommendation): string {
+  const row = (name: string, cells: readonly string[]): string =>
+    name.padEnd(NAME_WIDTH) + cells.map((cell) => cell.padStart(CELL_WIDTH)).join('')
+  const { deaths, requestsPerSecond, servers, sessionBytes, sessions, writeShare } = demand
+  return [
+    `${sessions} sessions of ${sessionBytes} bytes, ${requestsPerSecond} requests/s with ${Math.round(writeShare * 100)}% writes, ${servers} servers, of which ${deaths} may die at once`,
+    '',
+    row('', ['mesh / s', 'memory each', 'store / s', 'store memory', 'cookies / req']),
+    ...estimates.map((one) =>
+      row(
+        nameOf(one),
+        [one.meshBytesPerSecond, one.memoryBytesPerServer, one.storeBytesPerSecond, one.storeMemoryBytes, one.cookieBytesPerRequest].map(
+          bytes,
+        ),
+      ),
+    ),
+    '',
+    `Begin with ${nameOf(choice)}: ${reasons.join('; ')}.`,
+    ...against.map((line) => `Against ${line}.`),
+    'Arithmetic on measured figures, not a measurement: try it with holdfast compare.',
+  ].join('\n')
+}

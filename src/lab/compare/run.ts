@@ -1,0 +1,136 @@
+/** One strategy with one number of servers: visitors, faults, and what they met. */
+import { Agent } from 'node:http'
+import { performance } from 'node:perf_hooks'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Cluster, createCluster } from '../cluster.ts'
+import { claimPort, freePort } from '../ports.ts'
+import { playFaults } from './faults.ts'
+import { createClient } from './http-client.ts'
+import { cpuMicros } from './process-cpu.ts'
+import type { CompareResult } from './result.ts'
+import type { SessionServer } from './session-server.ts'
+import { createShopper, type Shopper } from './shopper.ts'
+import { createTally, type Tally } from './tally.ts'
+import type { Variant } from './variants.ts'
+import type { Workload } from './workload.ts'
+
+const AT_ONCE = 16
+/** Every tenth visitor has cookies off and sends the session's token in a header. */
+const HEADER_EVERY = 10
+/** Time for repair and membership before the last look. */
+const QUIET_MS = 500
+
+export interface RunOptions {
+  readonly variant: Variant
+  readonly nodes: number
+  readonly workload: Workload
+  /** Of `dedicated`. */
+  readonly store: SessionServer | undefined
+  readonly stopping: AbortSignal
+  log(line: string): void
+}
+
+export async function runVariant({ variant, nodes, workload, store, stopping, log }: RunOptions): Promise<CompareResult> {
+  const port = await claimPort(await freePort(), '--port')
+  const { label, options, strategy } = variant
+  const tally = createTally()
+  const agent = new Agent({ keepAlive: true, maxSockets: workload.visitors * 2 })
+  const cluster = createCluster({
+    nodes,
+    port,
+    controlUrl: '',
+    choice: { strategy, options: store?.url === undefined ? options : { ...options, store: store.url } },
+    log,
+    event: () => undefined,
+    changed: () => undefined,
+  })
+  try {
+    await cluster.start()
+    stopping.throwIfAborted()
+    const shoppers = createShoppers(port, agent, tally, workload)
+    await inParallel(shoppers, (shopper) => shopper.enter())
+    const before = await figures(cluster, store)
+    let after = before
+    const measured = async (): Promise<void> => void (after = await figures(cluster, store))
+    tally.beginMeasuring()
+    const [recoveryMs] = await Promise.all([
+      playFaults({ cluster, store, tally, seconds: workload.seconds, stopping, measured }),
+      play(shoppers, workload, stopping),
+    ])
+    await sleep(QUIET_MS, undefined, { signal: stopping })
+    await inParallel(shoppers, (shopper) => shopper.check())
+    const { measuredRequests, measuredWrites, cookieBytes, ...counts } = tally.counts()
+    const per = (total: number | undefined, count: number): number | null => (total === undefined ? null : total / Math.max(1, count))
+    return {
+      label,
+      strategy,
+      options,
+      nodes,
+      ...counts,
+      cpuMicrosPerRequest: per(difference(before.cpu, after.cpu), measuredRequests),
+      betweenNodesBytesPerWrite: (after.sentBytes - before.sentBytes) / Math.max(1, measuredWrites),
+      storeBytesPerRequest: per(difference(before.storeBytes, after.storeBytes), measuredRequests),
+      cookieBytesPerRequest: cookieBytes / Math.max(1, measuredRequests),
+      rssBytesPerNode: after.rssBytes / nodes,
+      recoveryMs,
+    }
+  } finally {
+    agent.destroy()
+    await cluster.close()
+  }
+}
+
+function createShoppers(port: number, agent: Agent, tally: Tally, workload: Workload): Shopper[] {
+  return workload.actions.map((_, index) => {
+    const carrier = index % HEADER_EVERY === HEADER_EVERY - 1 ? 'header' : 'cookie'
+    const user = index % 2 === 0 ? `visitor-${index}` : undefined
+    return createShopper({ send: createClient(port, agent, carrier), tally, user }, workload)
+  })
+}
+
+/** Each visitor does one thing after the other, each at its time or as soon as the one before is done. */
+async function play(shoppers: readonly Shopper[], workload: Workload, stopping: AbortSignal): Promise<void> {
+  const startedAt = performance.now()
+  await Promise.all(
+    shoppers.map(async (shopper, index) => {
+      for (const action of workload.actions[index] ?? []) {
+        const left = startedAt + action.atMs - performance.now()
+        if (left > 0) await sleep(left, undefined, { signal: stopping })
+        // A token in a header is one value: two answers at once would need the browser helper to be joined.
+        await shopper.perform(index % HEADER_EVERY === HEADER_EVERY - 1 && action.kind === 'pair' ? { ...action, kind: 'write' } : action)
+      }
+    }),
+  )
+}
+
+interface Figures {
+  readonly cpu: number | undefined
+  readonly sentBytes: number
+  readonly rssBytes: number
+  readonly storeBytes: number | undefined
+}
+
+async function figures(cluster: Cluster, store: SessionServer | undefined): Promise<Figures> {
+  await cluster.refresh()
+  const { nodes } = cluster.view()
+  const pids = [...nodes.flatMap(({ pid }) => pid ?? []), ...(store?.pids ?? [])]
+  const sum = (pick: (node: (typeof nodes)[number]) => number): number => nodes.reduce((total, node) => total + pick(node), 0)
+  return {
+    cpu: cpuMicros(pids),
+    sentBytes: sum((node) => node.sentBytes),
+    rssBytes: sum((node) => node.rssBytes),
+    storeBytes: await store?.traffic(),
+  }
+}
+
+function difference(before: number | undefined, after: number | undefined): number | undefined {
+  return before === undefined || after === undefined ? undefined : after - before
+}
+
+async function inParallel<T>(items: readonly T[], run: (item: T) => Promise<void>): Promise<void> {
+  const rest = [...items]
+  const worker = async (): Promise<void> => {
+    for (let item = rest.shift(); item !== undefined; item = rest.shift()) await run(item)
+  }
+  await Promise.all(Array.from({ length: AT_ONCE }, worker))
+}
