@@ -6,6 +6,7 @@ import { fork } from 'node:child_process'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startRedis } from '../test/setup/servers.ts'
+import type { RunningRedis } from '../test/setup/servers.ts'
 import { installPeers } from './peers.ts'
 import type { VariantOptions } from './variants.ts'
 
@@ -34,55 +35,103 @@ async function ask(url: string, cookie: string): Promise<Answer> {
   }
 }
 
-async function run(name: string): Promise<string> {
+/** One line of the report. */
+type Row = readonly [name: string, answers: string, slowest: string, back: string, after: string, server: string]
+
+const HEAD: Row = ['', 'answers while it stood still', 'slowest', 'last failure', 'afterwards', 'the server']
+const WIDTHS = [34, 32, 10, 16, 20, 0]
+
+const HOW_TO_READ = `
+The session server stands still (SIGSTOP) for ${STOPPED_MS / 1_000} s. One visitor with a session asks every ${EVERY_MS} ms, until 3 s after its return.
+  answers       200: the session was read; 503: an honest refusal that a client retries; hung: none within ${PATIENCE_MS / 1_000} s; broken: the connection ended
+  slowest       of all answers: how long a visitor can be kept waiting
+  last failure  after the session server's return; 0.00 s: nothing failed any more from then on
+  afterwards    whether the visitor's session is still theirs
+  the server    whether the application's process survived, and how many lines it wrote about it`
+
+async function run(name: string): Promise<Row> {
   const redis = await startRedis()
   const options: VariantOptions = { storeUrl: redis.url, port: 0, meshPort: 0, peers: [], node: 'n1' }
   const child = fork(join(import.meta.dirname, 'server.ts'), [name, JSON.stringify(options)], {
     env: { ...process.env, NODE_ENV: 'production' },
+    silent: true,
   })
+  // Express prints every refusal with its stack: that is counted, and shown only where the process did not survive.
+  let log = ''
+  for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk: Buffer) => (log += chunk.toString()))
   let ended: number | null | undefined
-  child.once('exit', (code) => (ended = code ?? -1))
+  const exited = new Promise<never>((_, reject) => {
+    child.once('exit', (code) => {
+      ended = code ?? -1
+      reject(new Error(`${name} ended with ${ended} while it started\n${log}`))
+    })
+  })
+  exited.catch(() => {})
   try {
-    const port = await new Promise<number>((resolve) => child.once('message', (message: { port: number }) => resolve(message.port)))
+    const listening = new Promise<number>((resolve) => child.once('message', (message: { port: number }) => resolve(message.port)))
+    const port = await Promise.race([listening, exited])
     const url = `http://127.0.0.1:${port}/read`
     const seeded = await fetch(`http://127.0.0.1:${port}/seed`)
     const cookie = seeded.headers
       .getSetCookie()
       .map((text) => text.split(';')[0])
       .join('; ')
-    redis.pause()
-    const stoppedAt = performance.now()
-    const asked: Promise<Answer>[] = []
-    let resumedAt = Number.POSITIVE_INFINITY
-    while (performance.now() < Math.min(resumedAt, stoppedAt + STOPPED_MS) + 3_000) {
-      asked.push(ask(url, cookie))
-      await sleep(EVERY_MS)
-      if (resumedAt === Number.POSITIVE_INFINITY && performance.now() >= stoppedAt + STOPPED_MS) {
-        redis.resume()
-        resumedAt = performance.now()
-      }
-    }
-    const answers = await Promise.all(asked)
-    const during = answers.filter(({ at }) => at < resumedAt)
-    const statuses = new Map<string, number>()
-    for (const { status } of during) statuses.set(String(status), (statuses.get(String(status)) ?? 0) + 1)
-    const slowest = Math.max(...answers.map(({ tookMs }) => tookMs))
-    const bad = answers.filter(({ isKnown }) => !isKnown)
-    const wellAt = Math.max(...bad.map(({ at, tookMs }) => at + tookMs), resumedAt)
+    const { answers, resumedAt } = await visitDuringOutage(url, cookie, redis)
     const after = await ask(url, cookie)
+    const lines = log.split('\n').length - 1
+    if (ended !== undefined) console.error(log)
     return [
-      name.padEnd(34),
-      `while stopped: ${[...statuses].map(([status, count]) => `${count} × ${status}`).join(', ')};`,
-      `slowest ${(slowest / 1000).toFixed(2)} s;`,
-      `last failure ${((wellAt - resumedAt) / 1000).toFixed(2)} s after the return;`,
-      `afterwards ${after.isKnown ? 'still logged in' : `a stranger (${after.status})`};`,
-      ended === undefined ? 'no crash' : `the server ended with ${ended}`,
-    ].join(' ')
+      name,
+      statusesOf(answers.filter(({ at }) => at < resumedAt)),
+      `${(Math.max(...answers.map(({ tookMs }) => tookMs)) / 1_000).toFixed(2)} s`,
+      `${((lastFailure(answers, resumedAt) - resumedAt) / 1_000).toFixed(2)} s`,
+      after.isKnown ? 'still logged in' : `a stranger (${after.status})`,
+      ended === undefined ? `no crash, ${lines} lines` : `ended with ${ended}`,
+    ]
   } finally {
     child.kill('SIGKILL')
     await redis.stop()
   }
 }
 
+async function visitDuringOutage(
+  url: string,
+  cookie: string,
+  redis: RunningRedis,
+): Promise<{ answers: readonly Answer[]; resumedAt: number }> {
+  redis.pause()
+  const stoppedAt = performance.now()
+  const asked: Promise<Answer>[] = []
+  let resumedAt = Number.POSITIVE_INFINITY
+  while (performance.now() < Math.min(resumedAt, stoppedAt + STOPPED_MS) + 3_000) {
+    asked.push(ask(url, cookie))
+    await sleep(EVERY_MS)
+    if (resumedAt === Number.POSITIVE_INFINITY && performance.now() >= stoppedAt + STOPPED_MS) {
+      redis.resume()
+      resumedAt = performance.now()
+    }
+  }
+  return { answers: await Promise.all(asked), resumedAt }
+}
+
+function statusesOf(answers: readonly Answer[]): string {
+  const counts = new Map<string, number>()
+  for (const { status } of answers) counts.set(String(status), (counts.get(String(status)) ?? 0) + 1)
+  return [...counts].map(([status, count]) => `${count} × ${status}`).join(', ')
+}
+
+function lastFailure(answers: readonly Answer[], resumedAt: number): number {
+  return Math.max(...answers.filter(({ isKnown }) => !isKnown).map(({ at, tookMs }) => at + tookMs), resumedAt)
+}
+
+function lineOf(row: Row): string {
+  return row
+    .map((cell, index) => cell.padEnd(WIDTHS[index] as number))
+    .join('')
+    .trimEnd()
+}
+
 installPeers()
-for (const name of VARIANTS) console.log(await run(name))
+console.log(lineOf(HEAD))
+for (const name of VARIANTS) console.log(lineOf(await run(name)))
+console.log(HOW_TO_READ)

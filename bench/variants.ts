@@ -171,6 +171,13 @@ async function ironSession(): Promise<Variant> {
   }
 }
 
+/** Signed, not sealed: whoever has the cookie can read it. */
+async function cookieSession(): Promise<Variant> {
+  const { default: session } = await import('cookie-session')
+  const middleware = session({ name: 'cookie-session', keys: [SECRET], secure: false })
+  return { mount: (app) => routes(app, middleware, (request) => request.session as unknown as Fields), ready: async () => undefined }
+}
+
 /** Two servers where the strategy copies between servers: the CPU of both is counted. */
 export const VARIANTS: Readonly<Record<string, { servers: number; store?: StoreKind }>> = {
   bare: { servers: 1 },
@@ -185,10 +192,12 @@ export const VARIANTS: Readonly<Record<string, { servers: number; store?: StoreK
   'express-session + connect-pg-simple': { servers: 1, store: 'postgres' },
   'express-session + connect-memcached': { servers: 1, store: 'memcached' },
   'iron-session': { servers: 1 },
+  'cookie-session': { servers: 1 },
 }
 
 const PEERS: Readonly<Record<string, (options: VariantOptions) => Promise<Variant>>> = {
   'iron-session': ironSession,
+  'cookie-session': cookieSession,
   'express-session + connect-redis': connectRedis,
   'express-session + connect-pg-simple': connectPostgres,
   'express-session + connect-memcached': connectMemcached,

@@ -1,4 +1,5 @@
 export { ERROR_CODES, type ErrorCode, SessionError } from './errors.ts'
+export { keyFile } from './key-file.ts'
 export type * from './seam.ts'
 export { createSessions } from './sessions.ts'
 export { memoryStore } from './stores/memory.ts'

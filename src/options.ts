@@ -4,8 +4,9 @@ import * as v from 'valibot'
 import { type CookieSettings, cookieProblems, cookieSettings } from './core/cookie.ts'
 import { jsonCodec } from './core/codec.ts'
 import { SessionError } from './errors.ts'
+import { problemOf } from './key-file.ts'
 import type { SessionStrategy } from './seam.ts'
-import type { BaseOptions, Capability, FieldCodec, Lifetime, Limits, SessionEvent } from './types.ts'
+import type { BaseOptions, Capability, FieldCodec, Lifetime, Limits, SecretSource, SessionEvent } from './types.ts'
 
 export const DEFAULT_IDLE_MS: number = 30 * 60_000
 export const DEFAULT_ABSOLUTE_MS: number = 12 * 3_600_000
@@ -62,6 +63,7 @@ const optionsSchema = v.strictObject({
 
 export interface Settings {
   readonly secrets: readonly string[]
+  readonly secretSource: SecretSource | undefined
   readonly strategy: SessionStrategy
   readonly node: string
   readonly lifetime: Required<Lifetime>
@@ -79,7 +81,8 @@ export interface Settings {
 export function settingsOf(options: BaseOptions<any>, environment: NodeJS.ProcessEnv): Settings {
   const checked = v.safeParse(optionsSchema, options)
   const problems = checked.success ? [] : checked.issues.map(describe)
-  const secrets = secretsOf(options?.secrets, problems)
+  const given = options?.secrets
+  const secrets = secretsOf(given, problems)
   const cookie = cookieSettings(typeof options?.cookie === 'object' ? options.cookie : {}, environment.NODE_ENV)
   problems.push(...cookieProblems(cookie))
   problems.push(...missingCapabilities(options))
@@ -91,6 +94,7 @@ export function settingsOf(options: BaseOptions<any>, environment: NodeJS.Proces
   }
   return {
     secrets,
+    secretSource: isSource(given) ? given : undefined,
     strategy: options.strategy,
     node: options.node ?? nodeName(environment),
     lifetime: lifetimeOf(options.lifetime ?? {}),
@@ -127,7 +131,21 @@ function describe(issue: v.BaseIssue<unknown>): string {
   return `${path}: ${issue.message}${/[.!]$/.test(issue.message) ? '' : '.'}`
 }
 
-function secretsOf(given: BaseOptions<unknown>['secrets'], problems: string[]): string[] {
+function isSource(given: BaseOptions<unknown>['secrets']): given is SecretSource {
+  return typeof (given as Partial<SecretSource> | undefined)?.watch === 'function'
+}
+
+function secretsIn(source: SecretSource, problems: string[]): readonly string[] {
+  try {
+    return source.read()
+  } catch (error) {
+    problems.push(`secrets: the key file cannot be used (${problemOf(error)}): make one with "holdfast keys generate FILE".`)
+    return []
+  }
+}
+
+function secretsOf(given: BaseOptions<unknown>['secrets'], problems: string[]): readonly string[] {
+  if (isSource(given)) return secretsIn(given, problems)
   const list: unknown[] = Array.isArray(given) ? given : [given]
   const secrets = list.filter((secret): secret is string => typeof secret === 'string' && secret.length > 0)
   if (secrets.length === 0) {

@@ -38,6 +38,8 @@ export interface Keys {
   readonly newest: number
   /** Raw derived key (32 bytes) of a purpose; undefined when no secret has this id. */
   derive(purpose: KeyPurpose, keyId: number): Buffer | undefined
+  /** The secrets changed: what was verified or derived with one of them has to be looked at anew. Absent: they never do. */
+  onChange?(listener: () => void): void
 }
 export type KeyPurpose = 'root' | 'note' | 'seal' | 'hint'
 
@@ -85,6 +87,9 @@ export interface Draft {
   readonly meta: RecordMeta
   readonly fields: ReadonlyMap<string, string>
 }
+
+/** The record under a new id, made from what the session is at that moment: parallel requests may have written since it was opened. */
+export type DraftOf = (newest: RecordView) => Draft
 
 // ---------------------------------------------------------------- the jar as a strategy sees it
 
@@ -155,8 +160,8 @@ export interface RunningStrategy {
   create(id: SessionId, draft: Draft): MaybePromise<Written>
   /** An update, never a create: SESSION_GONE or SESSION_REPLACED when the session is no longer there. */
   write(opened: Opened, change: Change): MaybePromise<Written>
-  /** A new id for the same visitor: creates the new record and ends the old one in one commit. `opened` undefined: only create. */
-  replace(opened: Opened, id: SessionId, draft: Draft): MaybePromise<Written>
+  /** A new id for the same visitor: creates the new record and ends the old one in one commit. `draft` may be called several times. */
+  replace(opened: Opened, id: SessionId, draft: DraftOf): MaybePromise<Written>
   destroy(opened: Opened): MaybePromise<JarDelta>
   /** For a request that stored nothing: notes to join or a floor to raise. `decoded`: it read data. No I/O. */
   settle(opened: Opened, decoded: boolean): JarDelta | undefined
@@ -184,8 +189,12 @@ export interface StrategyContext {
   emit(type: SessionEventType, event?: Omit<SessionEvent, 'type' | 'at' | 'node'>): void
   /** A session ended on or beyond this server: its `signal`s abort here. */
   ended(key: string, reason: EndReason): void
+  /** The servers agree on a time: lifetimes go by it from then on, whatever this server's wall clock says. */
+  steer?(now: () => number): void
   /** Somebody on this server holds the session's `signal`: an end elsewhere should be looked for. */
   isWatched?(key: string): boolean
+  /** Sessions may have ended that cannot be named: whoever holds a `signal` looks again. */
+  review?(): void
   logger: Pick<Console, 'warn' | 'error'>
 }
 
@@ -220,7 +229,14 @@ export interface StorePatch extends Change {
 }
 
 export type PatchResult =
-  | { readonly outcome: 'applied'; readonly before: number; readonly after: number; readonly counters: ReadonlyMap<string, string> }
+  | {
+      readonly outcome: 'applied'
+      readonly before: number
+      readonly after: number
+      readonly counters: ReadonlyMap<string, string>
+      /** What the record is now, where the store has made it from the patch's `base`. */
+      readonly record?: StoredRecord
+    }
   | { readonly outcome: 'conflict'; readonly version: number }
   | { readonly outcome: 'gone'; readonly reason: 'destroyed' | 'replaced' | 'unknown' }
 
@@ -250,7 +266,12 @@ export interface SessionStore {
    * the lease. Absent: no near copies, because a read needs no round trip, or because the store keeps no versions.
    */
   readonly freshness?: 'push' | 'lease'
-  /** With `push`. Called after `ready()`, once per listener. */
+  /**
+   * With `lease`: `watch` announces nothing, but a copy may answer only while its `confirm()` holds. For a store of which other servers'
+   * copies are pushed: their endings then know that they have to wait for the lease.
+   */
+  readonly confirmsLease?: boolean
+  /** With `push` or `confirmsLease`. Called after `ready()`, once per listener. */
   watch?(listener: ChangeListener): ChangeWatch
   /** Connects and, where needed, creates tables. */
   ready(context: StoreContext): Promise<void>
@@ -258,8 +279,8 @@ export interface SessionStore {
   /** False: the key exists already. */
   create(key: string, draft: Draft, writeId: string): Promise<boolean>
   patch(key: string, patch: StorePatch): Promise<PatchResult>
-  /** Creates `newKey` and ends `oldKey` in one step; refused when `oldKey` is gone. */
-  replace(oldKey: string, newKey: string, draft: Draft, writeId: string): Promise<PatchResult>
+  /** Creates `newKey` and ends `oldKey` in one step; refused when `oldKey` is gone, a conflict where it is not at `ifVersion`. */
+  replace(oldKey: string, newKey: string, draft: Draft, writeId: string, ifVersion?: number): Promise<PatchResult>
   /**
    * Leaves a mark, so that a late writer and a late visitor learn why: until `markUntil` (Unix ms) or the end that the session
    * had, whichever is later. True: a live session was ended.
@@ -281,9 +302,15 @@ export interface ChangeListener {
 export interface ChangeWatch {
   /**
    * Resolves to true once every change that the store applied before this call has been announced, to false when the channel
-   * is broken, closed or silent for the deadline. Never rejects.
+   * is broken, closed or silent for the deadline. Never rejects. Where there is `heardByAll`: a server whose `confirm()` was true is
+   * waited for by it until at least 1,000 ms, the longest lease, after it was asked.
    */
   confirm(): Promise<boolean>
+  /**
+   * Resolves to true once every server that may answer from a copy has heard of all that the store applied before this call, to false,
+   * by then or at once, when that is not known within `ms`. Never rejects. Absent: it is never known.
+   */
+  heardByAll?(ms: number): Promise<boolean>
   close(): void
 }
 

@@ -5,7 +5,7 @@ import { cookieWriter } from './core/cookie.ts'
 import { isCrossSite } from './core/cross-site.ts'
 import { Fields } from './core/fields.ts'
 import { jarReader, type PresentedJar, TOKEN_HEADER } from './core/jar.ts'
-import { deriveKeys } from './core/keys.ts'
+import { keyRing } from './core/keys.ts'
 import { endOf } from './core/lifetime.ts'
 import type { MountableSessions } from './core/mount.ts'
 import { isEnded } from './core/refusals.ts'
@@ -61,25 +61,33 @@ class SessionsOf<D extends object> implements MountableSessions<D> {
   readonly #settings: Settings
   readonly #mount: symbol = Symbol('holdfast session')
   readonly #hub: ReturnType<typeof eventHub>
+  readonly #stopWatching: (() => void) | undefined
   #closed = false
   #touchWarnedAt = Number.NEGATIVE_INFINITY
 
-  constructor(options: BaseOptions<D>, settings: Settings, runtime: Runtime) {
+  constructor(options: BaseOptions<D>, settings: Settings, own: Runtime) {
+    let now = own.now
+    const runtime: Runtime = { ...own, now: () => now() }
     this.#settings = settings
     this.#hub = eventHub(settings, runtime)
-    const keys = deriveKeys(settings.secrets, settings.cookie.name)
+    const keys = keyRing(settings.secrets, settings.cookie.name)
+    this.#stopWatching = settings.secretSource?.watch(own, keys.replace, settings.logger)
     const roots = createRoots(keys, runtime)
     const signals = createSignals(runtime)
     const { rules, checkForCommit } = fieldRules(options, settings, this.#hub.emit)
     const strategy = settings.strategy.start({
       node: settings.node,
-      runtime,
+      runtime: own,
+      steer: (agreed) => {
+        now = agreed
+      },
       keys,
       cookieName: settings.cookie.name,
       limits: settings.limits,
       emit: this.#hub.emit,
       ended: (key) => signals.abort(key),
       isWatched: (key) => signals.isOpen(key),
+      review: () => signals.review(),
       logger: settings.logger,
     })
     this.#engine = {
@@ -218,6 +226,7 @@ class SessionsOf<D extends object> implements MountableSessions<D> {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
+    this.#stopWatching?.()
     await this.#whileAlive(() => this.#engine.strategy.close())
     this.#engine.signals.abortAll()
   }

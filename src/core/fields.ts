@@ -197,17 +197,26 @@ export class Fields {
     return fresh !== undefined && this.#rules.codec.encode(fresh, name) === now ? undefined : now
   }
 
-  /** Everything, encoded: for a record under a new id. */
-  encodeAll(keep: (name: string) => boolean): Map<string, string> {
+  /** Everything, encoded: for a record under a new id. `newest`: the record by now; what this request changed is changed there. */
+  encodeAll(keep: (name: string) => boolean, newest: RecordView | undefined = this.#view): Map<string, string> {
     const { set, add } = this.changes()
     const all = new Map<string, string>()
-    for (const name of this.#view?.fields() ?? []) if (keep(name)) all.set(name, this.#view?.get(name) as string)
+    for (const name of newest?.fields() ?? []) if (keep(name)) all.set(name, newest?.get(name) as string)
     for (const [name, encoded] of set) {
       if (encoded === undefined) all.delete(name)
       else if (keep(name)) all.set(name, encoded)
     }
-    for (const name of add.keys()) if (keep(name)) all.set(name, this.#rules.codec.encode(this.get(name), name))
+    for (const [name, { by, from }] of add) {
+      if (keep(name)) all.set(name, this.#rules.codec.encode(this.#sum(name, newest, by, from), name))
+    }
     return all
+  }
+
+  #sum(name: string, newest: RecordView | undefined, by: number, from: number): unknown {
+    const counted = newest?.get(name)
+    const current = counted === undefined ? from : this.#decode(name, counted)
+    // Somebody has put something else there: what this request saw and counted stays.
+    return typeof current === 'number' ? current + by : this.get(name)
   }
 
   /** Goes on from `view`, in which the changes `stored` are; what was changed since stays changed. */

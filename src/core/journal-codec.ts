@@ -1,23 +1,38 @@
 /** Bases and deltas as bytes: what a sealed note holds. Decoding happens after authentication and still trusts nothing. */
 import { ByteReader, ByteWriter } from './bytes.ts'
+import { readEpoch, writeEpoch } from './epoch.ts'
 import type { BaseNote, Covered, DeltaAdd, DeltaNote, JournalNote, Mark } from './journal.ts'
 import type { Cell, Dot, Tally } from './merge.ts'
 import { readMeta, writeMeta } from './record-codec.ts'
+import { squeeze, unsqueeze } from './squeeze.ts'
 
-/** The first byte: kind and version of the layout. */
+/** The first byte: kind and version of the layout. In version 2 each value says whether it is compressed. */
 const BASE_1 = 0x11
+const BASE_2 = 0x12
 const DELTA_1 = 0x21
+const DELTA_2 = 0x22
 
 const NAME_BYTES = 6
 const DIGEST_BYTES = 16
+/** A base's flags: what follows. */
+const HAS_DIGEST = 1
+const HAS_EPOCH = 2
 const MAX_FIELD_BYTES = 128
-const MAX_TEXT_BYTES = 4096
+/** More than any header holds; what a compressed value may grow to. */
+const MAX_TEXT_BYTES = 65_536
 const MAX_ITEMS = 4096
 
-export function encodeNote(note: JournalNote): Buffer {
+export interface Encoding {
+  readonly compress?: boolean
+  /** Equal bases as equal bytes, whatever the order in which their cells were merged. */
+  readonly ordered?: boolean
+}
+
+export function encodeNote(note: JournalNote, encoding: Encoding = {}): Buffer {
   const writer = new ByteWriter(1024)
-  if (note.kind === 'base') writeBase(writer, note)
-  else writeDelta(writer, note)
+  const write = encoding.compress === true ? writeSqueezed : writeValue
+  if (note.kind === 'base') writeBase(writer, encoding.ordered === true ? inOrder(note) : note, write)
+  else writeDelta(writer, note, write)
   return writer.finish()
 }
 
@@ -26,7 +41,10 @@ export function decodeNote(name: string, bytes: Uint8Array): JournalNote | undef
   try {
     const reader = new ByteReader(bytes)
     const layout = reader.u8()
-    const note = layout === BASE_1 ? readBase(reader, name) : layout === DELTA_1 ? readDelta(reader, name) : undefined
+    const read = layout === BASE_2 || layout === DELTA_2 ? readSqueezed : readValue
+    const isBase = layout === BASE_1 || layout === BASE_2
+    if (!isBase && layout !== DELTA_1 && layout !== DELTA_2) return undefined
+    const note = isBase ? readBase(reader, name, read) : readDelta(reader, name, read)
     reader.end()
     return note
   } catch {
@@ -36,18 +54,32 @@ export function decodeNote(name: string, bytes: Uint8Array): JournalNote | undef
 
 // ---------------------------------------------------------------- bases
 
-function writeBase(writer: ByteWriter, base: BaseNote): void {
-  writer.u8(BASE_1)
+type WriteValue = (writer: ByteWriter, value: string | undefined) => void
+type ReadValue = (reader: ByteReader) => string | undefined
+
+function inOrder(base: BaseNote): BaseNote {
+  const cells = [...base.cells].sort(([a], [b]) => (a < b ? -1 : 1)).map(([field, cell]): [string, Cell] => [field, sorted(cell)])
+  return { ...base, cells: new Map(cells) }
+}
+
+function sorted(cell: Cell): Cell {
+  if (cell.adds === undefined || cell.adds.size < 2) return cell
+  return { ...cell, adds: new Map([...cell.adds].sort(([a], [b]) => (a < b ? -1 : 1))) }
+}
+
+function writeBase(writer: ByteWriter, base: BaseNote, write: WriteValue): void {
+  writer.u8(write === writeValue ? BASE_1 : BASE_2)
   writeMeta(writer, base.meta)
   writer.varint(base.at).varint(base.highest).varint(base.horizon)
-  writer.u8(base.digest === '' ? 0 : 1)
+  writer.u8((base.digest === '' ? 0 : HAS_DIGEST) | (base.epoch === undefined ? 0 : HAS_EPOCH))
   if (base.digest !== '') writer.raw(Buffer.from(base.digest, 'base64url'))
+  if (base.epoch !== undefined) writeEpoch(writer, base.epoch)
   writer.varint(base.marks.length)
   for (const mark of base.marks) writer.varint(mark.at).varint(mark.counter)
   const places = writeCovered(writer, base)
   writeStamp(writer, base.lifetimeStamp, places)
   writer.varint(base.cells.size)
-  for (const [field, cell] of base.cells) writeCell(writer.string(field), cell, places)
+  for (const [field, cell] of base.cells) writeCell(writer.string(field), cell, places, write)
 }
 
 /** In order of their counters, as differences; a stamp above the horizon is then a place in this list. */
@@ -69,9 +101,9 @@ function writeStamp(writer: ByteWriter, stamp: Dot, places: ReadonlyMap<string, 
   else writer.varint((places.get(stamp.origin) as number) + 1)
 }
 
-function writeCell(writer: ByteWriter, cell: Cell, places: ReadonlyMap<string, number>): void {
+function writeCell(writer: ByteWriter, cell: Cell, places: ReadonlyMap<string, number>, write: WriteValue): void {
   writeStamp(writer, cell.stamp, places)
-  writeValue(writer, cell.value)
+  write(writer, cell.value)
   if (cell.value === undefined) return
   writer.varint(cell.adds?.size ?? 0)
   for (const [origin, tally] of cell.adds ?? []) writer.varint(places.get(origin) as number).string(String(tally.total))
@@ -82,12 +114,14 @@ interface Listed {
   readonly counter: number
 }
 
-function readBase(reader: ByteReader, name: string): BaseNote {
+function readBase(reader: ByteReader, name: string, read: ReadValue): BaseNote {
   const meta = readMeta(reader)
   const at = reader.varint()
   const highest = reader.varint()
   const horizon = reader.varint()
-  const digest = reader.u8() === 0 ? '' : reader.raw(DIGEST_BYTES).toString('base64url')
+  const has = reader.u8()
+  const digest = (has & HAS_DIGEST) === 0 ? '' : reader.raw(DIGEST_BYTES).toString('base64url')
+  const epoch = (has & HAS_EPOCH) === 0 ? undefined : readEpoch(reader)
   const marks: Mark[] = []
   for (let left = reader.varint(MAX_ITEMS); left > 0; left--) marks.push({ at: reader.varint(), counter: reader.varint() })
   const covered = new Map<string, Covered>()
@@ -102,8 +136,8 @@ function readBase(reader: ByteReader, name: string): BaseNote {
   }
   const lifetimeStamp = readStamp(reader, listed)
   const cells = new Map<string, Cell>()
-  for (let left = reader.varint(MAX_ITEMS); left > 0; left--) cells.set(reader.string(MAX_FIELD_BYTES), readCell(reader, listed))
-  return { kind: 'base', name, meta, lifetimeStamp, cells, highest, at, horizon, digest, covered, marks }
+  for (let left = reader.varint(MAX_ITEMS); left > 0; left--) cells.set(reader.string(MAX_FIELD_BYTES), readCell(reader, listed, read))
+  return { kind: 'base', name, meta, lifetimeStamp, cells, highest, at, horizon, digest, covered, marks, epoch }
 }
 
 function readStamp(reader: ByteReader, listed: readonly Listed[]): Dot {
@@ -113,9 +147,9 @@ function readStamp(reader: ByteReader, listed: readonly Listed[]): Dot {
   return { origin: name, counter }
 }
 
-function readCell(reader: ByteReader, listed: readonly Listed[]): Cell {
+function readCell(reader: ByteReader, listed: readonly Listed[], read: ReadValue): Cell {
   const stamp = readStamp(reader, listed)
-  const value = readValue(reader)
+  const value = read(reader)
   if (value === undefined) return { stamp, value }
   const count = reader.varint(MAX_ITEMS)
   if (count === 0) return { stamp, value }
@@ -129,8 +163,12 @@ function readCell(reader: ByteReader, listed: readonly Listed[]): Cell {
 
 // ---------------------------------------------------------------- deltas
 
-function writeDelta(writer: ByteWriter, delta: DeltaNote): void {
-  writer.u8(DELTA_1).varint(delta.counter).varint(delta.at).varint(delta.parents.length)
+function writeDelta(writer: ByteWriter, delta: DeltaNote, write: WriteValue): void {
+  writer
+    .u8(write === writeValue ? DELTA_1 : DELTA_2)
+    .varint(delta.counter)
+    .varint(delta.at)
+    .varint(delta.parents.length)
   for (const parent of delta.parents) writer.raw(nameBytes(parent))
   writer.varint(delta.touchAt).u8(delta.lifetime === undefined ? 0 : 1)
   if (delta.lifetime !== undefined) {
@@ -138,7 +176,7 @@ function writeDelta(writer: ByteWriter, delta: DeltaNote): void {
     for (const ms of [idleMs, touchEveryMs, absoluteAt]) writer.varint(Math.min(Number.MAX_SAFE_INTEGER, Math.max(0, Math.round(ms))))
   }
   writer.varint(delta.sets.size)
-  for (const [field, value] of delta.sets) writeValue(writer.string(field), value)
+  for (const [field, value] of delta.sets) write(writer.string(field), value)
   writer.varint(delta.adds.size)
   for (const [field, { generation, from, total }] of delta.adds) {
     writer.string(field).u8(generation.origin === '' ? 0 : 1)
@@ -147,7 +185,7 @@ function writeDelta(writer: ByteWriter, delta: DeltaNote): void {
   }
 }
 
-function readDelta(reader: ByteReader, name: string): DeltaNote {
+function readDelta(reader: ByteReader, name: string, read: ReadValue): DeltaNote {
   const counter = reader.varint()
   const at = reader.varint()
   const parents: string[] = []
@@ -155,7 +193,7 @@ function readDelta(reader: ByteReader, name: string): DeltaNote {
   const touchAt = reader.varint()
   const lifetime = reader.u8() === 0 ? undefined : { idleMs: reader.varint(), touchEveryMs: reader.varint(), absoluteAt: reader.varint() }
   const sets = new Map<string, string | undefined>()
-  for (let left = reader.varint(MAX_ITEMS); left > 0; left--) sets.set(reader.string(MAX_FIELD_BYTES), readValue(reader))
+  for (let left = reader.varint(MAX_ITEMS); left > 0; left--) sets.set(reader.string(MAX_FIELD_BYTES), read(reader))
   const adds = new Map<string, DeltaAdd>()
   for (let left = reader.varint(MAX_ITEMS); left > 0; left--) {
     const field = reader.string(MAX_FIELD_BYTES)
@@ -180,6 +218,25 @@ function writeValue(writer: ByteWriter, value: string | undefined): void {
 function readValue(reader: ByteReader): string | undefined {
   const size = reader.varint(MAX_TEXT_BYTES + 1)
   return size === 0 ? undefined : reader.raw(size - 1).toString('utf8')
+}
+
+/** Twice the length, one more if compressed, and again one, so that 0 means removed. */
+function writeSqueezed(writer: ByteWriter, value: string | undefined): void {
+  if (value === undefined) {
+    writer.varint(0)
+    return
+  }
+  const text = Buffer.from(value)
+  const squeezed = squeeze(text)
+  const bytes = squeezed ?? text
+  writer.varint(bytes.length * 2 + (squeezed === undefined ? 0 : 1) + 1).raw(bytes)
+}
+
+function readSqueezed(reader: ByteReader): string | undefined {
+  const head = reader.varint(MAX_TEXT_BYTES * 2 + 2) - 1
+  if (head < 0) return undefined
+  const bytes = reader.raw(Math.floor(head / 2))
+  return (head % 2 === 1 ? unsqueeze(bytes, MAX_TEXT_BYTES) : bytes).toString('utf8')
 }
 
 function nameBytes(name: string): Buffer {

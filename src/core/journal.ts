@@ -5,6 +5,7 @@
  * Order is a Lamport counter per session (Lamport, 1978); a set of notes is used only if it is causally closed.
  */
 import type { Change, Draft, RecordMeta } from '../seam.ts'
+import type { Epoch } from './epoch.ts'
 import { forgetUpTo } from './journal-horizon.ts'
 import { type Cell, type Cells, compareDots, type Dot, shownValue, type Tally, UNASSIGNED } from './merge.ts'
 import { countOn } from './stored-record.ts'
@@ -28,6 +29,8 @@ export interface JournalState {
   readonly cells: Cells
   /** The highest counter of any write in here. */
   readonly highest: number
+  /** Which log-outs everywhere of its user the session came after: the same in all bases of one id. */
+  readonly epoch?: Epoch | undefined
 }
 
 /** A folded, causally closed state and what it remembers of its history. */
@@ -88,7 +91,7 @@ export interface Journal {
 }
 
 /** The first base of an id. Its one ancestor is the id itself, so that its cells need no origin. */
-export function firstBase(name: string, draft: Draft, at: number): BaseNote {
+export function firstBase(name: string, draft: Draft & { readonly epoch?: Epoch | undefined }, at: number): BaseNote {
   const stamp: Dot = { origin: '', counter: 1 }
   const cells = new Map<string, Cell>()
   for (const [field, value] of draft.fields) cells.set(field, { stamp, value })
@@ -104,6 +107,7 @@ export function firstBase(name: string, draft: Draft, at: number): BaseNote {
     digest: '',
     covered: new Map(),
     marks: [],
+    epoch: draft.epoch,
   }
 }
 
@@ -153,7 +157,7 @@ export function applyDeltas(state: JournalState, deltas: readonly DeltaNote[]): 
     } else if (lastActiveAt !== meta.lastActiveAt) meta = { ...meta, lastActiveAt }
     highest = Math.max(highest, delta.counter)
   }
-  return { meta, lifetimeStamp, cells, highest }
+  return { meta, lifetimeStamp, cells, highest, epoch: state.epoch }
 }
 
 /** Undefined: the counter was assigned or removed since, and the add went with it. */
@@ -239,6 +243,7 @@ function joinTwo(a: Base, b: Base): Base {
     digest: a.digest,
     covered: new Map([...a.covered, ...b.covered]),
     marks: joinMarks(a, b),
+    epoch: a.epoch,
   }
 }
 

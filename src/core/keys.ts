@@ -37,6 +37,35 @@ export function deriveKeys(secrets: readonly string[], cookieName: string): Keys
   }
 }
 
+/** Keys that can be exchanged while the server runs. */
+export interface KeyRing extends Keys {
+  replace(secrets: readonly string[]): void
+}
+
+export function keyRing(secrets: readonly string[], cookieName: string): KeyRing {
+  let keys = deriveKeys(secrets, cookieName)
+  let current = secrets
+  const listeners: (() => void)[] = []
+  return {
+    get ids() {
+      return keys.ids
+    },
+    get newest() {
+      return keys.newest
+    },
+    mac: (purpose, text) => keys.mac(purpose, text),
+    verify: (purpose, text, mac, keyId) => keys.verify(purpose, text, mac, keyId),
+    derive: (purpose, keyId) => keys.derive(purpose, keyId),
+    onChange: (listener) => void listeners.push(listener),
+    replace(next) {
+      if (next.length === current.length && next.every((secret, index) => secret === current[index])) return
+      keys = deriveKeys(next, cookieName)
+      current = next
+      for (const listener of listeners) listener()
+    },
+  }
+}
+
 function deriveRing(secret: string, cookieName: string): DerivedKeys {
   const derive = (purpose: string): Buffer => Buffer.from(hkdfSync('sha256', secret, '', `${FORMAT}|${cookieName}|${purpose}`, 32))
   const one = (purpose: KeyPurpose): { raw: Buffer; key: KeyObject } => {

@@ -30,6 +30,11 @@ export function roots(keys: Keys, runtime: Runtime): Roots {
     header: new LRUCache<string, SessionId>({ max: VERIFIED_MAX }),
   }
 
+  keys.onChange?.(() => {
+    verified.cookie.clear()
+    verified.header.clear()
+  })
+
   function verify(text: string, carrier: Carrier): SessionId | undefined {
     if (text.length !== ROOT_LENGTH) return undefined
     const bytes = Buffer.from(text, 'base64url')

@@ -37,6 +37,12 @@ export function sealer(keys: Keys, cookieName: string, runtime: Runtime, sealsPe
   let sealing: KeyObject | undefined
   let sealed = 0
 
+  // What follows is sealed under the newest key.
+  keys.onChange?.(() => {
+    sealing = undefined
+    opening.clear()
+  })
+
   function sealingKey(): KeyObject {
     if (sealing === undefined || salt === undefined || sealed >= sealsPerSalt) {
       salt = Buffer.from(runtime.randomBytes(SALT_BYTES))
@@ -98,8 +104,9 @@ function saltedKey(keys: Keys, keyId: number, salt: Uint8Array): KeyObject | und
   return master && createSecretKey(Buffer.from(hkdfSync('sha256', master, salt, 'holdfast 1|sealed notes', 32)))
 }
 
+/** Node copies it at once. */
+const nonce = Buffer.alloc(12)
 function nonceOf(counter: number): Buffer {
-  const nonce = Buffer.alloc(12)
   nonce.writeUInt32BE(counter, 8)
   return nonce
 }

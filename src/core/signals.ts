@@ -11,11 +11,14 @@ export interface Signals {
   abort(key: string): void
   /** Somebody on this server holds the signal of this session. */
   isOpen(key: string): boolean
+  /** Asks for each whether its session is still there. */
+  review(): void
   abortAll(): void
 }
 
 export function signals(runtime: Runtime): Signals {
   const open = new Map<string, Set<AbortController>>()
+  const looks = new Set<() => void>()
 
   function abort(key: string): void {
     const controllers = open.get(key)
@@ -33,15 +36,18 @@ export function signals(runtime: Runtime): Signals {
       const watch = (until: number | undefined): void => {
         if (controller.signal.aborted) return
         if (until === undefined) return abort(key)
+        timer?.cancel()
         timer = runtime.setTimer(Math.min(Math.max(until - runtime.now(), 1), TIMER_MAX_MS), again)
       }
       // A store that is down ends nobody: the next look decides.
       const again = (): void => void expiresAt().then(watch, () => watch(runtime.now() + 1000))
       again()
+      looks.add(again)
       return {
         signal: controller.signal,
         close() {
           timer?.cancel()
+          looks.delete(again)
           controllers.delete(controller)
           if (controllers.size === 0 && open.get(key) === controllers) open.delete(key)
         },
@@ -49,6 +55,9 @@ export function signals(runtime: Runtime): Signals {
     },
     abort,
     isOpen: (key) => open.has(key),
+    review() {
+      for (const look of [...looks]) look()
+    },
     abortAll() {
       for (const key of [...open.keys()]) abort(key)
     },

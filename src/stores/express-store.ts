@@ -26,6 +26,9 @@ const turnsOf = new WeakMap<ExpressStoreLike, Map<string, Turns>>()
  *
  * Such a store can only be read and overwritten, so a write here is both, one after the other, and `status()` says what that does not
  * protect. Use a store of Holdfast's own where several servers write to one session. Throws CONFIG_INVALID for what is no such store.
+ * Rejects with STORE_UNAVAILABLE when the store reports an error or does not call back within the deadline. A record that does not
+ * parse is STORE_RECORD_INVALID, names its key and stays;
+ * a counter that cannot be summed is FIELD_INVALID, and nothing is written.
  */
 export function expressStore(store: ExpressStoreLike): SessionStore {
   const shown = `expressStore: ${checkedName(store)}`
@@ -112,7 +115,7 @@ export function expressStore(store: ExpressStoreLike): SessionStore {
         return result
       })
     },
-    async replace(oldKey: string, newKey: string, draft: Draft, writeId: string): Promise<PatchResult> {
+    async replace(oldKey: string, newKey: string, draft: Draft, writeId: string, ifVersion?: number): Promise<PatchResult> {
       return inTurn([oldKey, newKey], async (until): Promise<PatchResult> => {
         const present = await load(newKey, until)
         const old = await load(oldKey, until)
@@ -121,6 +124,7 @@ export function expressStore(store: ExpressStoreLike): SessionStore {
         if (!isRetry) {
           if (!isOld) return goneResult(old)
           if (present !== undefined) return { outcome: 'conflict', version: 'gone' in present ? 0 : present.version }
+          if (ifVersion !== undefined && ifVersion !== old.version) return { outcome: 'conflict', version: old.version }
           // First the new one: a failure between the two leaves the visitor with the old one, not with none.
           await save(newKey, recordOf(draft, writeId), until)
         }

@@ -91,8 +91,11 @@ export function memcachedConnection({ host, port, name }: MemcachedAddress, list
         lost(mine, error instanceof MemcachedProtocolError ? error.message : 'not understood', !mine.isReady)
       }
     })
-    socket.on('error', (error: NodeJS.ErrnoException) => lost(mine, codeOf(error)))
-    socket.on('close', () => lost(mine, 'connection closed'))
+    let isOpen = false
+    const broken = (why: string): void => lost(mine, isOpen && !mine.isReady ? 'hung up at the greeting' : why)
+    socket.on('connect', () => (isOpen = true))
+    socket.on('error', (error: NodeJS.ErrnoException) => broken(codeOf(error)))
+    socket.on('close', () => broken('connection closed'))
     socket.write(handshake.request)
     timer = runtime.setTimer(HANDSHAKE_MS, () => lost(mine, 'no answer'))
   }
@@ -207,6 +210,7 @@ const ADVICE: Readonly<Record<string, string>> = {
   'no answer': 'it accepts connections but does not answer: check its load, or whether it is stopped',
   'too many connections': 'raise its limit (memcached -c)',
   'wants authentication': 'SASL and passwords are not supported: start it without -S and -Y, on a private network',
+  'hung up at the greeting': 'if it demands TLS (-Z) or SASL (-S), start it without, on a private network: memcachedStore speaks neither',
   'no meta protocol': 'it has to be Memcached 1.6 or newer',
   'too many commands under way': 'add servers or lower the load',
   'memcachedStore was closed': 'use nothing after close()',

@@ -15,7 +15,7 @@ export interface MemcachedSessions {
   read(key: string, until: number): Promise<StoredRecord | GoneMark | undefined>
   create(key: string, draft: Draft, writeId: string, until: number): Promise<boolean>
   patch(key: string, patch: StorePatch, until: number): Promise<PatchResult>
-  replace(oldKey: string, newKey: string, draft: Draft, writeId: string, until: number): Promise<PatchResult>
+  replace(oldKey: string, newKey: string, draft: Draft, writeId: string, ifVersion: number | undefined, until: number): Promise<PatchResult>
   destroy(key: string, reason: GoneMark['gone'], markUntil: number, filter: { userId?: string }, until: number): Promise<boolean>
   endUser(userId: string, markUntil: number, filter: { except?: string }, until: number): Promise<readonly string[]>
   list(userId: string, until: () => number): AsyncGenerator<SessionSummary>
@@ -83,10 +83,12 @@ export function memcachedSessions(
   }
 
   /** The mark decides: of several that replace or end a session, one wins. */
-  function endReplaced(key: string, writeId: string, until: number): Promise<PatchResult> {
+  function endReplaced(key: string, writeId: string, ifVersion: number | undefined, until: number): Promise<PatchResult> {
     const now = runtime.now()
     const mark: Mark = { gone: 'replaced', endedAt: now, until: now + MARK_MS, writeId }
     return items.change<PatchResult>(keyOf(key), until, 'seen', (item, isFresh) => {
+      if (item?.kind === 'session' && isOther(item.record.version, ifVersion))
+        return isFresh ? { result: conflictAt(item.record.version) } : LOOK
       if (item?.kind === 'session') return { result: replacedResult(item.record.version), item: marked(item, mark) }
       if (!isFresh) return LOOK
       const before = replacedBy(item, writeId)
@@ -121,17 +123,18 @@ export function memcachedSessions(
      * First the new session, under an id that nobody knows yet, then the mark on the old one: whatever breaks in between,
      * the visitor is not logged out, and has one session.
      */
-    async replace(oldKey, newKey, draft, writeId, until): Promise<PatchResult> {
+    async replace(oldKey, newKey, draft, writeId, ifVersion, until): Promise<PatchResult> {
       const old = await items.read(keyOf(oldKey), until)
       const before = replacedBy(old, writeId)
       if (before !== undefined) return replacedResult(before)
       const session = await found(oldKey, old, until)
       let result: PatchResult
       if ('gone' in session) result = goneResult(session)
+      else if (isOther(session.record.version, ifVersion)) return conflictAt(session.record.version)
       else {
         const item = await draftItem(newKey, draft, writeId, until, { key: oldKey, item: session })
         if (item === undefined) result = { outcome: 'gone', reason: 'destroyed' }
-        else if (await add(newKey, item, writeId, until)) result = await endReplaced(oldKey, writeId, until)
+        else if (await add(newKey, item, writeId, until)) result = await endReplaced(oldKey, writeId, ifVersion, until)
         else return { outcome: 'conflict', version: 0 }
       }
       if (result.outcome === 'applied') {
@@ -213,6 +216,14 @@ function replacedBy(item: MemcachedItem | undefined, writeId: string): number | 
 
 function replacedResult(before: number): PatchResult {
   return { outcome: 'applied', before, after: 1, counters: new Map() }
+}
+
+function isOther(version: number, ifVersion: number | undefined): boolean {
+  return ifVersion !== undefined && ifVersion !== version
+}
+
+function conflictAt(version: number): PatchResult {
+  return { outcome: 'conflict', version }
 }
 
 function goneResult({ gone }: Over): PatchResult {

@@ -29,6 +29,10 @@ const KEY = /^[\w-]{1,64}$/
  * Neither TLS nor SASL is supported: keep Memcached on a private network. Sessions are at most as large as it takes items
  * (`memcached -I`, 1 MiB). Let it evict: with `-M`, a full Memcached drops the session that it refuses to replace. The clocks
  * of the application servers have to agree to about a second.
+ *
+ * Throws CONFIG_INVALID with all problems of the options. Rejects with STORE_UNAVAILABLE within the deadline while a server cannot be
+ * reached, and with SESSION_TOO_LARGE before anything is sent. A record that does not parse is STORE_RECORD_INVALID, names its key and stays;
+ * a counter that cannot be summed is FIELD_INVALID, and nothing is written.
  */
 export function memcachedStore(target: MemcachedTarget, options: MemcachedStoreOptions = {}): SessionStore {
   const { servers: addresses, prefix } = checkedMemcachedOptions(target, options)
@@ -80,8 +84,8 @@ export function memcachedStore(target: MemcachedTarget, options: MemcachedStoreO
     async patch(key: string, patch: StorePatch): Promise<PatchResult> {
       return sessions().patch(key, patch, deadline())
     },
-    async replace(oldKey: string, newKey: string, draft: Draft, writeId: string): Promise<PatchResult> {
-      return sessions().replace(oldKey, newKey, draft, writeId, deadline())
+    async replace(oldKey: string, newKey: string, draft: Draft, writeId: string, ifVersion?: number): Promise<PatchResult> {
+      return sessions().replace(oldKey, newKey, draft, writeId, ifVersion, deadline())
     },
     async destroy(key: string, reason: GoneMark['gone'], markUntil: number, filter: { userId?: string } = {}): Promise<boolean> {
       return sessions().destroy(key, reason, markUntil, filter, deadline())

@@ -99,12 +99,13 @@ export function memoryStore(): SessionStore {
       if (patched.record !== undefined) records.set(key, patched.record)
       return patched.result
     },
-    async replace(oldKey: string, newKey: string, draft: Draft, writeId: string): Promise<PatchResult> {
+    async replace(oldKey: string, newKey: string, draft: Draft, writeId: string, ifVersion?: number): Promise<PatchResult> {
       const present = live(newKey)
       if (present?.writeIds.includes(writeId) === true) return { outcome: 'applied', before: 0, after: 1, counters: new Map() }
       const old = live(oldKey)
       if (old === undefined) return gone(oldKey)
       if (present !== undefined) return { outcome: 'conflict', version: present.version }
+      if (ifVersion !== undefined && ifVersion !== old.version) return { outcome: 'conflict', version: old.version }
       end(oldKey, old, 'replaced', runtime.now() + MARK_MS)
       put(newKey, recordOf(draft, writeId))
       return { outcome: 'applied', before: old.version, after: 1, counters: new Map() }

@@ -1,6 +1,6 @@
 import type * as Driver from 'mysql2'
 import { SessionError } from '../errors.ts'
-import type { Row } from './mysql-record.ts'
+import type { Row } from './sql-record.ts'
 
 /** The part of a connection of `mysql2` that the store uses. */
 export interface MysqlConnectionLike {

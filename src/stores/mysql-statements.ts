@@ -4,7 +4,9 @@
  */
 import { WRITE_IDS_KEPT, expiresAt } from '../core/stored-record.ts'
 import type { Draft, StorePatch } from '../seam.ts'
-import { READ_COLUMNS, SUMMARY_COLUMNS, packFields, packName, packText, wholeMs } from './mysql-record.ts'
+import { READ_COLUMNS, SUMMARY_COLUMNS, packFields, packName } from './mysql-record.ts'
+import { packText } from './sql-record.ts'
+import { wholeMs } from './store-clock.ts'
 import { MARK_MS } from './row.ts'
 
 /** The database's Unix ms, the same throughout one statement, and not moved by a connection's time zone. */
@@ -49,16 +51,21 @@ export interface MysqlStatements {
   /** The counters of the plan, in its order. */
   counters(key: string, plan: PatchPlan): string
   /** The first answers the version of the old session as the insert id; the second inserts only what the first made room for. */
-  replace(oldKey: string, newKey: string, draft: Draft, writeId: string): readonly [string, string]
+  replace(oldKey: string, newKey: string, draft: Draft, writeId: string, ifVersion?: number): readonly [string, string]
   destroy(key: string, reason: 'destroyed' | 'replaced', markUntil: number, userId: string | undefined): string
   endUser(userId: string, markUntil: number, except: string | undefined): readonly [string, string]
   page(after: string, userId: string | undefined, size: number): string
+  /** Answers 1: no other connection sweeps. Does not wait. */
+  readonly takeTurn: string
+  readonly endTurn: string
   lockExpired(size: number): string
   remove(keys: readonly string[]): string
 }
 
 export function mysqlStatements(name: string): MysqlStatements {
   const table = `\`${name}\``
+  // Names of user locks are the server's, and at most 64 characters.
+  const turn = `CONCAT('holdfast_', SHA1(CONCAT(DATABASE(), '.${name}')))`
   const where = (key: string): string => `WHERE session_key = ${bytes(key)}`
 
   return {
@@ -71,11 +78,12 @@ export function mysqlStatements(name: string): MysqlStatements {
       const sums = [...add.keys()].map((field, index) => `JSON_UNQUOTE(JSON_EXTRACT(fields, ${path(field)})) AS c${index}`)
       return `SELECT ${sums.join(', ')} FROM ${table} ${where(key)}`
     },
-    replace(oldKey, newKey, draft, writeId) {
+    replace(oldKey, newKey, draft, writeId, ifVersion) {
+      const expected = ifVersion === undefined ? '' : ` AND version = ${ifVersion}`
       const id = bytes(writeId)
       const marked = mark('replaced', `${NOW} + ${MARK_MS}`, id)
       return [
-        `UPDATE ${table} SET ${marked}, version = LAST_INSERT_ID(version) ${where(oldKey)} AND ${LIVE}`,
+        `UPDATE ${table} SET ${marked}, version = LAST_INSERT_ID(version) ${where(oldKey)} AND ${LIVE}${expected}`,
         `INSERT INTO ${table} (${INTO}) SELECT ${values(newKey, draft, writeId)} FROM ${table} AS old ` +
           `WHERE old.session_key = ${bytes(oldKey)} AND old.gone = 'replaced' AND old.write_ids = ${id}`,
       ]
@@ -96,6 +104,8 @@ export function mysqlStatements(name: string): MysqlStatements {
       const filter = userId === undefined ? '' : ` AND user_id = ${bytes(packText(userId))}`
       return `SELECT ${SUMMARY_COLUMNS} FROM ${table} WHERE session_key > ${bytes(after)}${filter} AND ${LIVE} ORDER BY session_key LIMIT ${size}`
     },
+    takeTurn: `SELECT GET_LOCK(${turn}, 0) AS turn`,
+    endTurn: `DO RELEASE_LOCK(${turn})`,
     lockExpired: (size) =>
       `SELECT session_key, user_id, gone FROM ${table} WHERE expires_at <= ${NOW} ORDER BY expires_at LIMIT ${size} FOR UPDATE SKIP LOCKED`,
     remove: (keys) => `DELETE FROM ${table} WHERE session_key IN (${keys.map(bytes).join(', ')})`,

@@ -2,8 +2,9 @@ import type { Timer } from '../seam.ts'
 import type { Availability } from './availability.ts'
 import type { MysqlAccess } from './mysql-access.ts'
 import type { StoreClock } from './store-clock.ts'
-import type { Row } from './mysql-record.ts'
-import { unpackText } from './mysql-record.ts'
+import { failureOf } from './mysql-errors.ts'
+import { unpackText } from './sql-record.ts'
+import type { Row } from './sql-record.ts'
 import type { MysqlSession } from './mysql-session.ts'
 import { BEGIN, COMMIT, NOW } from './mysql-statements.ts'
 import type { MysqlStatements } from './mysql-statements.ts'
@@ -18,8 +19,9 @@ const BATCH = 100
 const NEXT_MS = 10
 
 /**
- * Drops what has expired, in small batches. Servers that sweep at once get different rows (SKIP LOCKED), and each reports the ones it
- * dropped, once they are. Measures the clock on the way.
+ * Drops what has expired, in small batches, one server at a time, and reports what it dropped, once it is. Measures the clock on the
+ * way. Where there are no user locks (Percona XtraDB Cluster refuses them, Galera keeps them to one node), servers that sweep at once
+ * get different rows (SKIP LOCKED).
  */
 export function mysqlSweep(
   users: Availability,
@@ -29,11 +31,31 @@ export function mysqlSweep(
 ): MysqlSweep {
   let timer: Timer | undefined
 
-  async function batch(session: MysqlSession): Promise<readonly Row[]> {
+  async function turn(session: MysqlSession): Promise<readonly Row[]> {
     const { runtime } = users.context()
     const askedAt = runtime.now()
     const time = await session.ask(`SELECT ${NOW} AS now`)
     clock.set(Number(time.rows[0]?.[0]), askedAt, runtime)
+    if (!(await isOurs(session))) return []
+    try {
+      return await batch(session)
+    } finally {
+      // The connection goes back to a pool: what is left is the lock. A connection that broke has lost it.
+      await session.ask(sql.endTurn).catch(() => {})
+    }
+  }
+
+  async function isOurs(session: MysqlSession): Promise<boolean> {
+    try {
+      const { rows } = await session.ask(sql.takeTurn)
+      return rows[0]?.[0] === '1'
+    } catch (error) {
+      if (failureOf(error) === 'other') return true
+      throw error
+    }
+  }
+
+  async function batch(session: MysqlSession): Promise<readonly Row[]> {
     await session.ask(BEGIN)
     const { rows } = await session.ask(sql.lockExpired(BATCH))
     if (rows.length > 0) await session.ask(sql.remove(rows.map(([key]) => String(key))))
@@ -44,7 +66,7 @@ export function mysqlSweep(
   async function sweep(): Promise<void> {
     let dropped: readonly Row[] = []
     try {
-      dropped = (await access()?.run(batch)) ?? []
+      dropped = (await access()?.run(turn)) ?? []
       for (const [key, userId, gone] of dropped) {
         if (gone !== null) continue
         const user = typeof userId === 'string' ? unpackText(userId) : undefined
@@ -57,6 +79,7 @@ export function mysqlSweep(
   }
 
   function later(ms: number): void {
+    timer?.cancel()
     for (const { runtime } of users.contexts) {
       timer = runtime.setTimer(ms, () => void sweep())
       return

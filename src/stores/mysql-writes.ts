@@ -6,7 +6,7 @@ import { recordInvalid, unavailable } from './availability.ts'
 import type { MysqlResult } from './mysql-driver.ts'
 import { failureOf } from './mysql-errors.ts'
 import { packFields, unpackRecord } from './mysql-record.ts'
-import type { Row } from './mysql-record.ts'
+import type { Row } from './sql-record.ts'
 import { tooLarge } from './mysql-session.ts'
 import type { MysqlSession } from './mysql-session.ts'
 import { addedBytes } from './mysql-statements.ts'
@@ -18,7 +18,14 @@ export interface MysqlWrites {
   create(session: MysqlSession, key: string, draft: Draft, writeId: string): Promise<boolean>
   /** Times of the patch in the database's clock. */
   patch(session: MysqlSession, key: string, patch: StorePatch): Promise<PatchResult>
-  replace(session: MysqlSession, oldKey: string, newKey: string, draft: Draft, writeId: string): Promise<PatchResult>
+  replace(
+    session: MysqlSession,
+    oldKey: string,
+    newKey: string,
+    draft: Draft,
+    writeId: string,
+    ifVersion: number | undefined,
+  ): Promise<PatchResult>
   endUser(session: MysqlSession, userId: string, markUntil: number, except: string | undefined): Promise<string[]>
 }
 
@@ -81,9 +88,9 @@ export function mysqlWrites(sql: MysqlStatements, shown: string, maxBytes: () =>
       return decide(async () => (await update(session, key, plan)) ?? (await whyNot(session, key, plan)))
     },
 
-    replace: (session, oldKey, newKey, draft, writeId) =>
+    replace: (session, oldKey, newKey, draft, writeId, ifVersion) =>
       decide(async () => {
-        const [marked, made] = await both(session, sql.replace(oldKey, newKey, draft, writeId))
+        const [marked, made] = await both(session, sql.replace(oldKey, newKey, draft, writeId, ifVersion))
         if (marked !== undefined && made?.affected === 1) {
           return { outcome: 'applied', before: marked.insertId, after: 1, counters: new Map() }
         }
@@ -93,6 +100,7 @@ export function mysqlWrites(sql: MysqlStatements, shown: string, maxBytes: () =>
         const old = await liveRow(session, oldKey)
         if (old === undefined || 'gone' in old) return { outcome: 'gone', reason: old?.gone ?? 'unknown' }
         if (present !== undefined) return { outcome: 'conflict', version: isLive ? present.version : 0 }
+        if (ifVersion !== undefined && ifVersion !== old.version) return { outcome: 'conflict', version: old.version }
         await session.ask(sql.removeExpired(newKey))
         return undefined
       }),

@@ -9,7 +9,8 @@ import { limitOf, loadDriver, ownPool, takesSeveral } from './mysql-driver.ts'
 import type { CorePoolLike, MysqlAddress, OwnPool } from './mysql-driver.ts'
 import { checkedMysqlOptions } from './mysql-options.ts'
 import type { MysqlStoreOptions, MysqlTarget } from './mysql-options.ts'
-import { unpackMeta } from './mysql-record.ts'
+import { TRUE } from './mysql-record.ts'
+import { unpackMeta } from './sql-record.ts'
 import { prepareTable } from './mysql-schema.ts'
 import type { MysqlSession } from './mysql-session.ts'
 import { mysqlStatements } from './mysql-statements.ts'
@@ -40,7 +41,12 @@ const CLOSE_MS = 500
  * Each operation is one round trip: one statement, or (a patch that counts, `replace`, `endUser`) a transaction of four sent as one text. On a
  * pool of your own without `multipleStatements` these three take a round trip per statement, four. A write that does not apply takes one more,
  * to learn why. Rejects with STORE_UNAVAILABLE within the deadline while the server cannot be reached, and comes back by itself. A write that
- * was answered 503 may still have been stored: retry it with its write id. A pool of your own stays open at the end.
+ * was answered 503 may still have been stored: retry it with its write id. A pool of your own stays open at the end. Expired rows are dropped
+ * in batches, by one server at a time (`GET_LOCK`).
+ *
+ * Throws CONFIG_INVALID with all problems of the options; `ready()` rejects with DEPENDENCY_MISSING without `mysql2`. What is larger than
+ * `max_allowed_packet` is SESSION_TOO_LARGE. A record that does not parse is STORE_RECORD_INVALID, names its key and stays; a counter
+ * that cannot be summed is FIELD_INVALID, and nothing is written.
  */
 export function mysqlStore(target: MysqlTarget, options: MysqlStoreOptions = {}): SessionStore {
   const { address, pool: givenPool, table, migrate, shown } = checkedMysqlOptions(target, options)
@@ -130,8 +136,8 @@ export function mysqlStore(target: MysqlTarget, options: MysqlStoreOptions = {})
       const moved = { ...patch, touchAt: clock.toStore(touchAt), ...(lifetime !== undefined && { lifetime: { ...lifetime, absoluteAt } }) }
       return run((session) => writes.patch(session, key, moved))
     },
-    replace(oldKey: string, newKey: string, draft: Draft, writeId: string): Promise<PatchResult> {
-      return run((session) => writes.replace(session, oldKey, newKey, toStore(draft), writeId))
+    replace(oldKey: string, newKey: string, draft: Draft, writeId: string, ifVersion?: number): Promise<PatchResult> {
+      return run((session) => writes.replace(session, oldKey, newKey, toStore(draft), writeId, ifVersion))
     },
     destroy(key: string, reason: 'destroyed' | 'replaced', markUntil: number, filter: { userId?: string } = {}): Promise<boolean> {
       return run(async (session) => {
@@ -147,7 +153,7 @@ export function mysqlStore(target: MysqlTarget, options: MysqlStoreOptions = {})
       for (;;) {
         const from = after
         const { rows } = await run((session) => session.ask(sql.page(from, filter.userId, PAGE)))
-        for (const row of rows) yield summaryOf(row[0] as string, clock.metaFromStore(unpackMeta(row)))
+        for (const row of rows) yield summaryOf(row[0] as string, clock.metaFromStore(unpackMeta(row, TRUE)))
         if (rows.length < PAGE) return
         after = rows.at(-1)?.[0] as string
       }

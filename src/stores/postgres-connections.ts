@@ -3,7 +3,7 @@ import type { Runtime } from '../seam.ts'
 import type { PostgresClientLike, PostgresPoolLike } from './postgres-options.ts'
 import type { OwnPool } from './postgres-pool.ts'
 import { CONNECTIONS_MOST } from './postgres-pool.ts'
-import type { Row } from './postgres-record.ts'
+import type { Row } from './sql-record.ts'
 import type { PostgresStatement } from './postgres-schema.ts'
 
 export interface PostgresConnections {

@@ -7,7 +7,7 @@ import type { StoreClock } from './store-clock.ts'
 import { isLostRace, isStatementsOwn, isUnprepared, postgresError, problemOf, unfit } from './postgres-errors.ts'
 import type { CheckedPostgresOptions } from './postgres-options.ts'
 import type { PostgresConnections } from './postgres-connections.ts'
-import type { Row } from './postgres-record.ts'
+import type { Row } from './sql-record.ts'
 import { CREATED_MEANWHILE, lookAt, lookStatement, migrationSql, runThis } from './postgres-schema.ts'
 import type { PostgresStatement } from './postgres-schema.ts'
 

@@ -5,8 +5,10 @@
  */
 import { countOn, isTouch, notNumber, WRITE_IDS_KEPT } from '../core/stored-record.ts'
 import type { PatchResult, StorePatch } from '../seam.ts'
-import { packFields, packText, unpackText, wholeMs } from './postgres-record.ts'
-import type { Row } from './postgres-record.ts'
+import { packFields } from './postgres-record.ts'
+import { packText, unpackText } from './sql-record.ts'
+import type { Row } from './sql-record.ts'
+import { wholeMs } from './store-clock.ts'
 import { NOW } from './postgres-schema.ts'
 
 export const IS_LIVE: string = `s.gone IS NULL AND s.expires_at > ${NOW}`

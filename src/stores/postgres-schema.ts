@@ -1,5 +1,5 @@
 /** The table, and how to see that it is there and fit to be used. */
-import type { Row } from './postgres-record.ts'
+import type { Row } from './sql-record.ts'
 
 export interface PostgresStatement {
   readonly text: string

@@ -51,7 +51,7 @@ RETURNING 1`
 }
 
 /**
- * $1 old key, $2 channel, $3 payload, $4… the draft. The mark keeps the id of the write that left it, for a retry. Whether the same
+ * $1 old key, $2 channel, $3 payload, $4… the draft, $14 expected version of the old one or null. The mark keeps the id of the write that left it, for a retry. Whether the same
  * write made the new session before; the version of what is there; of the old one: gone, live, version, ended by this write.
  */
 function replaceText(table: string): string {
@@ -64,7 +64,7 @@ function replaceText(table: string): string {
       CASE WHEN apply THEN '{}' ELSE s.fields END, CASE WHEN apply THEN 'replaced' ELSE s.gone END,
       CASE WHEN apply THEN ${NOW} ELSE s.last_active_at END,
       CASE WHEN apply THEN greatest(s.expires_at, ${NOW} + ${MARK_MS}) ELSE s.expires_at END
-    FROM (SELECT ${IS_LIVE} AND NOT EXISTS (SELECT FROM present) AS apply OFFSET 0) may
+    FROM (SELECT ${IS_LIVE} AND NOT EXISTS (SELECT FROM present) AND ($14::bigint IS NULL OR s.version = $14) AS apply OFFSET 0) may
   ) WHERE s.key = $1
   RETURNING s.gone, s.expires_at > ${NOW} AS live, s.version, ${isOurs} AS ours, ${notify('$2', '$3::text', isOurs)}
 ), made AS (

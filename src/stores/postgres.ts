@@ -12,7 +12,7 @@ import type {
 } from '../seam.ts'
 import type { SessionSummary } from '../types.ts'
 import { availability, recordInvalid, unavailable } from './availability.ts'
-import { storeClock } from './store-clock.ts'
+import { storeClock, wholeMs } from './store-clock.ts'
 import { postgresLink } from './postgres-link.ts'
 import type { PostgresLink } from './postgres-link.ts'
 import { checkedPostgresOptions } from './postgres-options.ts'
@@ -21,8 +21,9 @@ import { patchMessage, patchResult } from './postgres-patch.ts'
 import { loadDriver, ownPool } from './postgres-pool.ts'
 import { postgresConnections } from './postgres-connections.ts'
 import type { PostgresConnections } from './postgres-connections.ts'
-import { packDraft, packUser, unpackMeta, unpackRecord, unpackText, wholeMs } from './postgres-record.ts'
-import type { Row } from './postgres-record.ts'
+import { packDraft, packUser, TRUE, unpackRecord } from './postgres-record.ts'
+import { unpackMeta, unpackText } from './sql-record.ts'
+import type { Row } from './sql-record.ts'
 import { PAGE, postgresStatements, SWEEP_BATCH } from './postgres-statements.ts'
 import type { PostgresStatements } from './postgres-statements.ts'
 import { postgresWatcher } from './postgres-watch.ts'
@@ -48,6 +49,10 @@ interface Open {
  * STORE_UNAVAILABLE within the deadline while the database cannot be used, and comes back by itself. A write that was answered 503 may
  * still have been stored: retry it with its write id. With a URL at most 11 connections; a pool of your own stays open at the end, and
  * lends one of its connections while near copies are kept. Sessions end by the database's clock.
+ *
+ * Throws CONFIG_INVALID with all problems of the options; `ready()` rejects with DEPENDENCY_MISSING without `pg`. A record that does
+ * not parse is STORE_RECORD_INVALID, names its key and stays; a counter that cannot be summed is FIELD_INVALID, and nothing is
+ * written.
  *
  * `ready()` creates the table if it is missing (`migrate: false`: it says the SQL instead). One row per session, times in Unix ms of
  * the database, durations in ms: `key` (SHA-256 of the id, primary key), `user_id` (indexed), `created_at`, `last_active_at`, `idle_ms`,
@@ -161,8 +166,8 @@ export function postgresStore(target: PostgresTarget, options: PostgresStoreOpti
       if (result === undefined) throw recordInvalid('postgresStore', key)
       return result
     },
-    async replace(oldKey: string, newKey: string, draft: Draft, writeId: string): Promise<PatchResult> {
-      const [row] = await run('replace', [oldKey, channel, payload(oldKey), ...draftValues(newKey, draft, writeId)])
+    async replace(oldKey: string, newKey: string, draft: Draft, writeId: string, ifVersion?: number): Promise<PatchResult> {
+      const [row] = await run('replace', [oldKey, channel, payload(oldKey), ...draftValues(newKey, draft, writeId), ifVersion ?? null])
       return replaceResult(row as Row)
     },
     async destroy(key: string, reason: 'destroyed' | 'replaced', markUntil: number, filter: { userId?: string } = {}): Promise<boolean> {
@@ -184,7 +189,7 @@ export function postgresStore(target: PostgresTarget, options: PostgresStoreOpti
       let after = ''
       for (;;) {
         const page = filter.userId === undefined ? await run('page', [after]) : await run('pageOfUser', [after, packUser(filter.userId)])
-        for (const row of page) yield summaryOf(row[0] as string, clock.metaFromStore(unpackMeta(row)))
+        for (const row of page) yield summaryOf(row[0] as string, clock.metaFromStore(unpackMeta(row, TRUE)))
         if (page.length < PAGE) return
         after = page.at(-1)?.[0] as string
       }
@@ -211,5 +216,5 @@ function replaceResult([isOurs, present, gone, isLive, version, endedByUs]: Row)
   if (endedByUs === 't' && present === null) return { outcome: 'applied', before, after: 1, counters: new Map() }
   if (isLive === 't' && (gone === 'destroyed' || gone === 'replaced')) return { outcome: 'gone', reason: gone }
   if (isLive !== 't' || gone !== null) return { outcome: 'gone', reason: 'unknown' }
-  return { outcome: 'conflict', version: Number(present) }
+  return { outcome: 'conflict', version: present === null ? before : Number(present) }
 }

@@ -188,7 +188,7 @@ export function clusterServers(plan: ClusterPlan, listener: ConnectionListener):
   async function confirmMaster(id: string): Promise<boolean> {
     const probe = probes?.get(id)
     // Not a PING: one that is no master of it any more refuses.
-    const isConfirmed = probe !== undefined && (await node(id).confirm(['EXISTS', probe], probe))
+    const isConfirmed = probe !== undefined && (await node(id).confirm(['EXISTS', probe], probe)) !== undefined
     if (!isConfirmed) refreshSoon()
     return isConfirmed
   }
@@ -214,12 +214,12 @@ export function clusterServers(plan: ClusterPlan, listener: ConnectionListener):
       tracking = true
       for (const connection of nodes.values()) connection.track()
     },
-    async confirm(): Promise<boolean> {
+    async confirm(): Promise<unknown> {
       const before = generation
-      if (owners === undefined) return false
+      if (owners === undefined) return undefined
       probes ??= probesFor(owners, masters, plan.prefix)
       const confirmed = await Promise.all([...masters].map(confirmMaster))
-      return before === generation && confirmed.every(Boolean)
+      return before === generation && confirmed.every(Boolean) ? true : undefined
     },
     close(): void {
       closed = true

@@ -100,6 +100,7 @@ const ADVICE: Readonly<Record<string, string>> = {
   LOADING: 'it is loading its data: wait',
   MASTERDOWN: 'it is a replica that lost its primary: name the primary',
   CLUSTERDOWN: 'a part of the cluster has no master: check the cluster',
+  'no such database': 'correct the number of the database at the end of the url, or raise databases there (Redis has 0 to 15 by default)',
   MOVED: 'it is a node of a cluster: begin the url with redis+cluster',
   'some slots have no master': 'check the cluster',
   'it is not a cluster': 'begin the url with redis',

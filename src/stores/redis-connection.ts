@@ -22,8 +22,8 @@ export interface RedisConnection {
   missed(client: RedisClientLike, waitedMs: number): void
   /** From now on and on every later connection. */
   track(): void
-  /** True once all that was changed before has been announced. `command` goes to the server that holds `probe`. Never rejects. */
-  confirm(command: string[], probe: string): Promise<boolean>
+  /** The reply, once all that was changed before it has been announced; undefined: that cannot be known. `probe`: see `RedisEchoes`. Never rejects. */
+  confirm(command: string[], probe: string): Promise<unknown>
   /** See `RedisEchoes`; undefined while nothing is to be announced. */
   expectEcho(): ((names: readonly string[]) => void) | undefined
   close(): void
@@ -200,18 +200,18 @@ export function ownConnection(plan: ConnectionPlan, listener: ConnectionListener
       const mine = life
       if (usable !== undefined) adjustTracking(usable, false).catch((error: unknown) => lost(mine, problemOf(error)))
     },
-    async confirm(command, probe): Promise<boolean> {
+    async confirm(command, probe): Promise<unknown> {
       const mine = life
       const { passed, learn } = echoes
-      if (!isTracking || usable === undefined) return false
+      if (!isTracking || usable === undefined) return undefined
       learn(usable, probe)
       try {
         // Replies and announcements come in the order in which things happened.
-        await ask(self, command, listener.deadlineMs, runtime)
+        const reply = await ask(self, command, listener.deadlineMs, runtime)
         await passed()
-        return mine === life
+        return mine === life ? reply : undefined
       } catch {
-        return false
+        return undefined
       }
     },
     expectEcho: () => (isTracking ? echoes.expect() : undefined),

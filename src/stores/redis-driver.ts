@@ -52,6 +52,7 @@ export function problemOf(error: unknown): string {
   }
   if (typeof code === 'string' && /^[A-Z][A-Z0-9_]*$/.test(code)) return code
   if (Array.isArray(errors) && errors.length > 0) return problemOf(errors[0])
+  if (/DB index is out of range/.test(messageOf(error))) return 'no such database'
   const word = wordOf(error)
   if (word !== undefined && word !== 'ERR') return word
   const name = typeof constructor?.name === 'string' ? constructor.name : 'error'

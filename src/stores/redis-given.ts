@@ -32,7 +32,7 @@ export function givenConnection(client: RedisClientLike, listener: ConnectionLis
       if (waitedMs >= listener.deadlineMs / 2) listener.down('no answer')
     },
     track(): void {},
-    confirm: () => Promise.resolve(false),
+    confirm: () => Promise.resolve(undefined),
     expectEcho: () => undefined,
     close(): void {
       closed = true

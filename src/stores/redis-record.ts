@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto'
 import type { Draft, RecordMeta, StoredRecord } from '../seam.ts'
 import type { GoneMark } from './row.ts'
+import { wholeMs } from './store-clock.ts'
 
 const SEPARATOR = '\x1e'
 const ESCAPE = '\x1d'
@@ -41,9 +42,9 @@ export function unpackUser(packed: string): string | undefined {
 }
 
 export function packRecord({ meta, fields }: Draft, version: number, writeIds: readonly string[]): string {
-  const parts = [packMeta(meta, version, writeIds)]
-  for (const [name, value] of fields) parts.push(packText(name), packText(value))
-  return parts.join(SEPARATOR)
+  let packed = packMeta(meta, version, writeIds)
+  for (const [name, value] of fields) packed += SEPARATOR + packText(name) + SEPARATOR + packText(value)
+  return packed
 }
 
 /** With its removed fields. */
@@ -63,8 +64,8 @@ export function beginningOf({ meta, version, writeIds, fields, removed }: Stored
 
 export function packMeta(meta: RecordMeta, version: number, writeIds: readonly string[]): string {
   const { lastActiveAt, idleMs, touchEveryMs, absoluteAt, createdAt, persistent, userId } = meta
-  const times = [lastActiveAt, idleMs, touchEveryMs, absoluteAt, createdAt].map(wholeMs)
-  return ['1', version, ...times, persistent ? 1 : 0, writeIds.join(','), packUser(userId)].join(';')
+  const times = `${wholeMs(lastActiveAt)};${wholeMs(idleMs)};${wholeMs(touchEveryMs)};${wholeMs(absoluteAt)};${wholeMs(createdAt)}`
+  return `1;${version};${times};${persistent ? 1 : 0};${writeIds.join(',')};${packUser(userId)}`
 }
 
 /** Of a whole packed session or its beginning. Undefined: does not parse, or the beginning was too short. */
@@ -88,10 +89,6 @@ export function unpackMeta(packed: string): { meta: RecordMeta; version: number;
 /** Whether a beginning of a packed session holds all of its metadata. */
 export function hasWholeMeta(beginning: string, bytesAsked: number): boolean {
   return beginning.includes(SEPARATOR) || Buffer.byteLength(beginning) < bytesAsked
-}
-
-export function wholeMs(ms: number): number {
-  return Math.min(Math.max(0, Math.round(ms)), Number.MAX_SAFE_INTEGER)
 }
 
 /** Undefined: does not parse. */

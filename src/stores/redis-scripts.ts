@@ -192,7 +192,7 @@ return reply
 )
 
 /**
- * KEYS old, new [index]; ARGV writeId, now, end, absolute end, index member, the packed session.
+ * KEYS old, new [index]; ARGV writeId, now, end, absolute end, index member, the packed session, expected version of the old or ''.
  * a before user: applied (user: of the old session); k the same: applied before; c version; g reason; i.
  */
 export const REPLACE: RedisScript = script(
@@ -209,6 +209,7 @@ local why = reason(packed)
 if why then return { 'g', why } end
 local old = parse(packed)
 if not old then return { 'i' } end
+if ARGV[7] ~= '' and tonumber(ARGV[7]) ~= old.v then return { 'c', int(old.v) } end
 mark(KEYS[1], 'g;replaced;' .. ARGV[2], math.max(tonumber(ARGV[2]) + ${MARK_MS}, ending(old)))
 keep(KEYS[2], ARGV[6], ARGV[3])
 if KEYS[3] then index(KEYS[3], ARGV[5], ARGV[2], ARGV[4]) end
@@ -262,7 +263,7 @@ index(KEYS[1], ARGV[1], ARGV[2], ARGV[3])
 return 1
 `)
 
-/** KEYS old; ARGV writeId, now. Replies as REPLACE; the mark remembers the write, so that a retry succeeds. */
+/** KEYS old; ARGV writeId, now, expected version or ''. Replies as REPLACE; the mark remembers the write, so that a retry succeeds. */
 export const END_REPLACED: RedisScript = script(
   `${SHARED}
 local packed = redis.call('GET', KEYS[1])
@@ -274,6 +275,7 @@ if why then
 end
 local old = parse(packed)
 if not old then return { 'i' } end
+if ARGV[3] ~= '' and tonumber(ARGV[3]) ~= old.v then return { 'c', int(old.v) } end
 mark(KEYS[1], 'g;replaced;' .. ARGV[2] .. ';' .. ARGV[1], math.max(tonumber(ARGV[2]) + ${MARK_MS}, ending(old)))
 return { 'a', int(old.v), old.u }
 `,

@@ -18,8 +18,11 @@ export interface RedisServers {
   masters(until: number): Promise<readonly RedisMaster[]>
   /** From now on changes by others are announced. */
   track(): void
-  /** True once everything that was changed before has been announced. Never rejects. */
-  confirm(): Promise<boolean>
+  /**
+   * Not undefined once everything that was changed before has been announced: the reply to `command`, which a cluster is not asked.
+   * Never rejects.
+   */
+  confirm(command?: string[]): Promise<unknown>
   close(): void
 }
 
@@ -30,6 +33,7 @@ export interface RedisMaster {
 const COMMANDS_QUEUED_MOST = 20_000
 const CONNECT_MS = 5_000
 const REPLACING_MS = 250
+const PING = ['PING']
 
 export function clientOptions(place: RedisPlace, tls: RedisTlsOptions, deadlineMs: number): (address: RedisAddress) => ClientOptions {
   const { username, password, database, isEncrypted } = place
@@ -74,7 +78,7 @@ export function oneServer(connection: RedisConnection, listener: ConnectionListe
     send: (args, _name, until, wrote) => send(args, until, wrote),
     masters: async () => [{ send: (args, until) => send(args, until) }],
     track: () => connection.track(),
-    confirm: () => connection.confirm(['PING'], probeName(prefix, 0)),
+    confirm: (command = PING) => connection.confirm(command, probeName(prefix, 0)),
     close: () => connection.close(),
   }
 }

@@ -1,7 +1,8 @@
 import { applyChange, expiresAt, isTouch, nextStamp } from '../core/stored-record.ts'
 import { SessionError } from '../errors.ts'
 import type { PatchResult, StoredRecord, StorePatch } from '../seam.ts'
-import { beginningOf, packStored, wholeMs } from './redis-record.ts'
+import { beginningOf, packStored } from './redis-record.ts'
+import { wholeMs } from './store-clock.ts'
 import type { StoreClock } from './store-clock.ts'
 
 /** Beyond this a patch is cheaper to merge in Redis than the whole to send. */
@@ -29,7 +30,7 @@ export function swapOf(patch: StorePatch, clock: StoreClock): RedisSwap | undefi
   const counters = new Map([...patch.add.keys()].map((field) => [field, next.fields.get(field) as string]))
   return {
     args: [beginning, packed, String(wholeMs(expiresAt(stored.meta)))],
-    result: { outcome: 'applied', before: base.version, after: next.version, counters },
+    result: { outcome: 'applied', before: base.version, after: next.version, counters, record: next },
   }
 }
 

@@ -20,7 +20,7 @@ export interface RedisDraft {
 export interface RedisWrites {
   create(draft: RedisDraft): Promise<boolean>
   /** The reply of the script REPLACE. */
-  replace(oldName: string, draft: RedisDraft): Promise<string[]>
+  replace(oldName: string, draft: RedisDraft, ifVersion: number | undefined): Promise<string[]>
 }
 
 /** All at once, where one server holds all keys. */
@@ -28,7 +28,8 @@ export function writesAtOnce({ until, run }: RedisCommands): RedisWrites {
   const index = (draft: RedisDraft): string[] => (draft.index === undefined ? [] : [draft.index])
   return {
     create: async (draft) => Number(await run(CREATE, [draft.name, ...index(draft)], argsOf(draft), until())) > 0,
-    replace: async (oldName, draft) => asStrings(await run(REPLACE, [oldName, draft.name, ...index(draft)], argsOf(draft), until())),
+    replace: async (oldName, draft, ifVersion) =>
+      asStrings(await run(REPLACE, [oldName, draft.name, ...index(draft)], [...argsOf(draft), expected(ifVersion)], until())),
   }
 }
 
@@ -50,11 +51,11 @@ export function writesInSteps({ until, run, command }: RedisCommands): RedisWrit
 
   return {
     create: (draft) => create(draft, until()),
-    async replace(oldName, draft): Promise<string[]> {
+    async replace(oldName, draft, ifVersion): Promise<string[]> {
       const by = until()
       if (!(await create(draft, by))) return ['c', '0']
       // The old session decides: of two at once, one ends it.
-      const reply = asStrings(await run(END_REPLACED, [oldName], [draft.writeId, draft.now], by))
+      const reply = asStrings(await run(END_REPLACED, [oldName], [draft.writeId, draft.now, expected(ifVersion)], by))
       if (!isApplied(reply)) await undo(draft, by).catch(() => {})
       return reply
     },
@@ -64,6 +65,11 @@ export function writesInSteps({ until, run, command }: RedisCommands): RedisWrit
 /** `a`: applied; `k`: applied, and nothing had to be written. */
 export function isApplied([outcome]: readonly string[]): boolean {
   return outcome === 'a' || outcome === 'k'
+}
+
+/** As the scripts take it: empty where any version will do. */
+function expected(ifVersion: number | undefined): string {
+  return ifVersion === undefined ? '' : String(ifVersion)
 }
 
 function argsOf({ writeId, now, endsAt, absoluteAt, key, packed }: RedisDraft): string[] {

@@ -12,17 +12,18 @@ import type {
 } from '../seam.ts'
 import type { SessionSummary } from '../types.ts'
 import { availability, recordInvalid } from './availability.ts'
-import { storeClock } from './store-clock.ts'
+import { storeClock, wholeMs } from './store-clock.ts'
 import { redisCommands, unreachable } from './redis-commands.ts'
 import { asStrings, redisList } from './redis-list.ts'
 import { redisNames } from './redis-names.ts'
 import { openServers } from './redis-open.ts'
 import { checkedRedisOptions } from './redis-options.ts'
 import type { RedisStoreOptions, RedisTarget } from './redis-options.ts'
-import { packMark, packRecord, packText, packUser, packValue, unpackRecord, unpackUser, wholeMs } from './redis-record.ts'
+import { packMark, packRecord, packText, packUser, packValue, unpackRecord, unpackUser } from './redis-record.ts'
 import { DESTROY, END_USER, PATCH, SWAP } from './redis-scripts.ts'
 import { swapOf } from './redis-swap.ts'
 import type { RedisServers } from './redis-servers.ts'
+import { redisWatch } from './redis-watch.ts'
 import { isApplied, writesAtOnce, writesInSteps } from './redis-writes.ts'
 import type { RedisDraft } from './redis-writes.ts'
 import type { GoneMark } from './row.ts'
@@ -38,6 +39,10 @@ const MEASURE_EVERY_MS = 60_000
  * cannot be reached, and comes back by itself. A write that was answered 503 may still have been stored: retry it with its
  * write id. With a url, Redis announces foreign changes to near copies (client tracking; the user needs `+client`), in a cluster
  * each master those of its sessions; a client of your own stays open at the end, and near copies then live for the lease.
+ *
+ * Throws CONFIG_INVALID with all problems of the options; `ready()` rejects with DEPENDENCY_MISSING without `@redis/client`.
+ * A record that does not parse is STORE_RECORD_INVALID, names its key and stays; a counter that cannot be summed is FIELD_INVALID, and
+ * nothing is written.
  */
 export function redisStore(target: RedisTarget, options: RedisStoreOptions = {}): SessionStore {
   const checked = checkedRedisOptions(target, options)
@@ -46,7 +51,6 @@ export function redisStore(target: RedisTarget, options: RedisStoreOptions = {})
   const users = availability('redisStore')
   const names = redisNames(checked.prefix)
   const clock = storeClock()
-  const watchers = new Set<ChangeListener>()
   let servers: RedisServers | undefined
   let connecting: Promise<RedisServers> | undefined
   let measuring: Timer | undefined
@@ -54,6 +58,15 @@ export function redisStore(target: RedisTarget, options: RedisStoreOptions = {})
   const commands = redisCommands({ surroundings: () => users.context(), servers: () => servers, keyOf: names.keyOf, shown })
   const { until, command, run } = commands
   const { forget, list } = redisList(commands, names, clock, () => servers)
+  const kind = place === undefined ? 'given' : isCluster ? 'cluster' : 'one'
+  const watching = redisWatch({
+    prefix: checked.prefix,
+    names,
+    kind,
+    commands,
+    servers: () => servers,
+    runtime: () => users.context().runtime,
+  })
   const writes = isCluster ? writesInSteps(commands) : writesAtOnce(commands)
 
   async function connect({ runtime, deadlineMs, logger }: StoreContext): Promise<RedisServers> {
@@ -62,12 +75,8 @@ export function redisStore(target: RedisTarget, options: RedisStoreOptions = {})
       deadlineMs,
       up: onUp,
       down: (why) => users.set('down', unreachable(shown, why).message),
-      changed(name): void {
-        if (names.isSession(name)) for (const watcher of watchers) watcher.changed(names.keyOf(name))
-      },
-      lost(): void {
-        for (const watcher of watchers) watcher.lost()
-      },
+      changed: watching.changed,
+      lost: watching.lost,
       cannotTrack: () =>
         logger.warn(`redisStore: Redis at ${shown} refuses CLIENT TRACKING, so near copies are not used: allow its user +client`),
     })
@@ -115,6 +124,7 @@ export function redisStore(target: RedisTarget, options: RedisStoreOptions = {})
     name: 'redis',
     capabilities: new Set(['list', 'users'] as const),
     freshness: place === undefined ? 'lease' : 'push',
+    confirmsLease: place === undefined,
     notProtected: [
       'Redis acknowledges a write before its disk and its replicas have it: what it loses in a crash or a fail-over is lost (redisStore; see appendfsync).',
     ],
@@ -130,19 +140,13 @@ export function redisStore(target: RedisTarget, options: RedisStoreOptions = {})
         if (connecting === mine) connecting = undefined
         throw error
       }
-      if (watchers.size > 0) servers.track()
+      if (watching.isWatched) servers.track()
       if (await servers.whenReady(context.deadlineMs)) return measureClock().catch(() => {})
       const problem = unreachable(shown, connecting === mine ? (servers?.problem ?? 'closed') : 'closed')
       if (connecting === mine) users.set('down', problem.message)
       throw problem
     },
-    watch(listener: ChangeListener): ChangeWatch {
-      const mine: ChangeListener = { changed: (key) => listener.changed(key), lost: () => listener.lost() }
-      watchers.add(mine)
-      servers?.track()
-      const confirm = async (): Promise<boolean> => watchers.has(mine) && (await servers?.confirm()) === true
-      return { confirm, close: () => void watchers.delete(mine) }
-    },
+    watch: (listener: ChangeListener): ChangeWatch => watching.watch(listener),
     async read(key: string): Promise<StoredRecord | GoneMark | undefined> {
       const name = names.session(key)
       const packed = await command(['GET', name], name, until())
@@ -165,8 +169,8 @@ export function redisStore(target: RedisTarget, options: RedisStoreOptions = {})
       const counters = new Map(fields.map((field, index) => [field, reply[index + 3] as string]))
       return { outcome: 'applied', before: Number(reply[1]), after: Number(reply[2]), counters }
     },
-    async replace(oldKey: string, newKey: string, draft: Draft, writeId: string): Promise<PatchResult> {
-      const reply = await writes.replace(names.session(oldKey), drafted(newKey, draft, writeId))
+    async replace(oldKey: string, newKey: string, draft: Draft, writeId: string, ifVersion?: number): Promise<PatchResult> {
+      const reply = await writes.replace(names.session(oldKey), drafted(newKey, draft, writeId), ifVersion)
       if (!isApplied(reply)) return refusal(oldKey, reply)
       forget(unpackUser(reply[2] as string), oldKey)
       return { outcome: 'applied', before: Number(reply[1]), after: 1, counters: new Map() }
@@ -184,9 +188,11 @@ export function redisStore(target: RedisTarget, options: RedisStoreOptions = {})
     async close(): Promise<void> {
       if (!users.leave()) return
       measuring?.cancel()
-      servers?.close()
+      const closing = servers
       servers = undefined
       connecting = undefined
+      await watching.left()
+      closing?.close()
     },
   }
 }

@@ -6,6 +6,8 @@ import type { RecordMeta, StoredRecord } from '../seam.ts'
  * 23 with a row per field, and a write no longer. The table's name carries the format's version.
  */
 const TABLE = 'holdfast_sessions_v1'
+/** One row: which process sweeps, and until when (Unix ms). */
+const SWEEPER = 'holdfast_sweeper_v1'
 
 export const TABLE_MISSING = 'HOLDFAST_TABLE_MISSING'
 
@@ -27,6 +29,7 @@ CREATE TABLE IF NOT EXISTS ${TABLE} (
 );
 CREATE INDEX IF NOT EXISTS ${TABLE}_user ON ${TABLE} (user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS ${TABLE}_expiry ON ${TABLE} (expires_at);
+CREATE TABLE IF NOT EXISTS ${SWEEPER} (one INTEGER NOT NULL PRIMARY KEY CHECK (one = 1), owner TEXT NOT NULL, until_at INTEGER NOT NULL);
 `
 
 /** The busy timeout blocks the event loop, so it is short: longer waits are the store's own, asynchronous. */
@@ -49,16 +52,30 @@ export interface SqliteRow {
 
 export type Statements = Readonly<
   Record<
-    'begin' | 'commit' | 'rollback' | 'read' | 'insert' | 'update' | 'mark' | 'markUser' | 'remove' | 'sweep' | 'page' | 'pageOfUser',
+    | 'begin'
+    | 'commit'
+    | 'rollback'
+    | 'read'
+    | 'insert'
+    | 'update'
+    | 'mark'
+    | 'markUser'
+    | 'takeTurn'
+    | 'endTurn'
+    | 'sweep'
+    | 'page'
+    | 'pageOfUser',
     StatementSync
   >
 >
 
-/** WAL with `synchronous=NORMAL`: what was committed survives the death of any process, not a power failure. */
-/** `migrate` false: nothing is changed, and a file without the table is TABLE_MISSING. */
+/**
+ * WAL with `synchronous=NORMAL`: what was committed survives the death of any process, not a power failure. `migrate` false: nothing
+ * is changed, and a file without the tables is TABLE_MISSING.
+ */
 export function prepareDatabase(database: DatabaseSync, migrate: boolean): Statements {
   database.exec(`PRAGMA busy_timeout = ${BUSY_MS}`)
-  if (!migrate && database.prepare('SELECT 1 FROM sqlite_master WHERE name = ?').get(TABLE) === undefined) {
+  if (!migrate && database.prepare('SELECT 1 FROM sqlite_master WHERE name IN (?, ?) LIMIT 1 OFFSET 1').get(TABLE, SWEEPER) === undefined) {
     throw Object.assign(new Error(TABLE), { code: TABLE_MISSING })
   }
   const mode = database.prepare('PRAGMA journal_mode = WAL').get() as { journal_mode: string }
@@ -84,7 +101,11 @@ export function prepareDatabase(database: DatabaseSync, migrate: boolean): State
       `UPDATE ${TABLE} SET user_id = NULL, write_ids = '', fields = '[]', gone = 'destroyed', last_active_at = ?, expires_at = max(expires_at, ?)
        WHERE user_id = ? AND key <> ? AND gone IS NULL AND expires_at > ? RETURNING key`,
     ),
-    remove: prepare(`DELETE FROM ${TABLE} WHERE key = ?`),
+    takeTurn: prepare(
+      `INSERT INTO ${SWEEPER} VALUES (1, $owner, $now + $ms) ON CONFLICT (one) DO UPDATE SET owner = excluded.owner, until_at = excluded.until_at
+       WHERE owner = excluded.owner OR until_at NOT BETWEEN $now + 1 AND $now + $ms RETURNING one`,
+    ),
+    endTurn: prepare(`DELETE FROM ${SWEEPER} WHERE owner = ?`),
     sweep: prepare(
       `DELETE FROM ${TABLE} WHERE key IN (SELECT key FROM ${TABLE} WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)
        RETURNING key, user_id, gone`,

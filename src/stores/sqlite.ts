@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import type * as Sqlite from 'node:sqlite'
 import { expiresAt, recordOf, summaryOf } from '../core/stored-record.ts'
 import { SessionError } from '../errors.ts'
-import type { Draft, PatchResult, SessionStore, StoreContext, StoredRecord, StorePatch, Timer } from '../seam.ts'
+import type { Draft, PatchResult, SessionStore, StoreContext, StoredRecord, StorePatch } from '../seam.ts'
 import type { SessionSummary } from '../types.ts'
 import { availability, recordInvalid, unavailable } from './availability.ts'
 import { MARK_MS, patchRecord } from './row.ts'
@@ -11,6 +11,7 @@ import type { GoneMark } from './row.ts'
 import { isBusy, sqliteError } from './sqlite-errors.ts'
 import { fieldsToText, metaOfRow, prepareDatabase, recordFromSqlite, SCHEMA, TABLE_MISSING } from './sqlite-schema.ts'
 import type { SqliteRow, Statements } from './sqlite-schema.ts'
+import { sqliteSweep } from './sqlite-sweep.ts'
 
 export interface SqliteStoreOptions {
   /** Created with mode 0600 if it does not exist; its folder must exist, on a local disk. */
@@ -19,17 +20,18 @@ export interface SqliteStoreOptions {
   readonly migrate?: boolean
 }
 
-const SWEEP_EVERY_MS = 30_000
-const SWEEP_BATCH = 100
 const PAGE = 200
 const RETRY_MS = 10
 
 /**
- * Keeps sessions in an SQLite file that the processes of one machine share (`node:sqlite`; Node 22 prints an
- * ExperimentalWarning when it loads). The table `holdfast_sessions_v1` holds one row per session: key (SHA-256 of the id), user_id, created_at,
- * last_active_at, idle_ms, touch_every_ms, absolute_at (Unix ms and ms), persistent, version, write_ids (the last 8), fields (a JSON
- * array of names and encoded values, null for a removed field), expires_at, gone (`destroyed` or `replaced`). What was acknowledged survives the death of any process; a power failure can lose
- * the last moments. Rejects with STORE_UNAVAILABLE, saying what to do, when the file cannot be used.
+ * Keeps sessions in an SQLite file that the processes of one machine share (`node:sqlite`; Node 22 prints an ExperimentalWarning when it
+ * loads). The table `holdfast_sessions_v1` holds one row per session: key (SHA-256 of the id), user_id, created_at, last_active_at,
+ * idle_ms, touch_every_ms, absolute_at (Unix ms and ms), persistent, version, write_ids (the last 8), fields (a JSON array of names and
+ * encoded values, null for a removed field), expires_at, gone (`destroyed` or `replaced`); `holdfast_sweeper_v1` says which process drops
+ * expired rows. What was acknowledged survives the death of any process; a power failure can lose the last moments. Throws CONFIG_INVALID
+ * for what is no file path. Rejects with STORE_UNAVAILABLE, saying what to do, when the file cannot be used, and `ready()` with
+ * DEPENDENCY_MISSING where Node.js has no `node:sqlite`. A record that does not parse is STORE_RECORD_INVALID, names its key and stays; a
+ * counter that cannot be summed is FIELD_INVALID, and nothing is written.
  */
 export function sqliteStore(options: SqliteStoreOptions): SessionStore {
   const file = checkedFile(options)
@@ -38,7 +40,6 @@ export function sqliteStore(options: SqliteStoreOptions): SessionStore {
   let sqlite: typeof Sqlite | undefined
   let database: Sqlite.DatabaseSync | undefined
   let statements: Statements | undefined
-  let sweeping: Timer | undefined
 
   function open(): Statements {
     if (statements !== undefined) return statements
@@ -93,23 +94,7 @@ export function sqliteStore(options: SqliteStoreOptions): SessionStore {
     })
   }
 
-  function sweepLater(ms: number): void {
-    sweeping = users.context().runtime.setTimer(ms, () => void sweep())
-  }
-
-  async function sweep(): Promise<void> {
-    let found: { key: string; user_id: string | null; gone: string | null }[] = []
-    try {
-      found = await run((sql, now) => sql.sweep.all(now, SWEEP_BATCH) as unknown as typeof found)
-      // The row's deletion is atomic, so exactly one of the processes that share the file reports the session.
-      for (const { key, user_id: userId, gone } of found) {
-        if (gone === null) for (const context of users.contexts) context.expired?.(key, userId ?? undefined)
-      }
-    } catch {
-      // The next operation or sweep reports it.
-    }
-    if (users.contexts.size > 0) sweepLater(found.length === SWEEP_BATCH ? RETRY_MS : SWEEP_EVERY_MS)
-  }
+  const sweep = sqliteSweep(users, transaction)
 
   return {
     name: 'sqlite',
@@ -121,7 +106,7 @@ export function sqliteStore(options: SqliteStoreOptions): SessionStore {
     async ready(context: StoreContext): Promise<void> {
       users.join(context)
       sqlite ??= await loadSqlite()
-      if (sweeping === undefined) sweepLater(SWEEP_EVERY_MS)
+      sweep.start()
       await run(() => undefined)
     },
     read(key: string): Promise<StoredRecord | GoneMark | undefined> {
@@ -148,7 +133,7 @@ export function sqliteStore(options: SqliteStoreOptions): SessionStore {
         return result
       })
     },
-    replace(oldKey: string, newKey: string, draft: Draft, writeId: string): Promise<PatchResult> {
+    replace(oldKey: string, newKey: string, draft: Draft, writeId: string, ifVersion?: number): Promise<PatchResult> {
       return transaction((sql, now): PatchResult => {
         const present = sql.read.get(newKey, now) as SqliteRow | undefined
         if (present !== undefined && parsed(present).writeIds.includes(writeId)) {
@@ -157,6 +142,7 @@ export function sqliteStore(options: SqliteStoreOptions): SessionStore {
         const old = sql.read.get(oldKey, now) as SqliteRow | undefined
         if (old === undefined || old.gone !== null) return goneResult(old)
         if (present !== undefined) return { outcome: 'conflict', version: present.version }
+        if (ifVersion !== undefined && ifVersion !== old.version) return { outcome: 'conflict', version: old.version }
         sql.mark.run('replaced', now, now + MARK_MS, oldKey)
         insert(sql, newKey, recordOf(draft, writeId))
         return { outcome: 'applied', before: old.version, after: 1, counters: new Map() }
@@ -191,8 +177,7 @@ export function sqliteStore(options: SqliteStoreOptions): SessionStore {
     },
     async close(): Promise<void> {
       if (!users.leave()) return
-      sweeping?.cancel()
-      sweeping = undefined
+      sweep.stop(statements)
       statements = undefined
       database?.close()
       database = undefined

@@ -17,6 +17,11 @@ export interface StoreClock {
   fromStore<R extends StoredRecord | GoneMark>(found: R): R
 }
 
+/** What stores can keep: whole, and not negative. */
+export function wholeMs(ms: number): number {
+  return Math.min(Math.max(0, Math.round(ms)), Number.MAX_SAFE_INTEGER)
+}
+
 export function storeClock(): StoreClock {
   let aheadMs: number | undefined
 

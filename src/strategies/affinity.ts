@@ -1,4 +1,5 @@
 import type { Policy } from '../cluster/placement.ts'
+import type { RouteFormat, SlotOrder } from '../core/slot-order.ts'
 import type { SessionStrategy, Transport } from '../seam.ts'
 import { refuseOptions, runClustered, sessionBytesProblem } from './clustered.ts'
 
@@ -18,6 +19,16 @@ export interface AffinityOptions {
    * stay valid here; `fail` answers SESSION_UNAVAILABLE.
    */
   whenCutOff?: 'continue' | 'fail'
+  /**
+   * Which servers are a session's backups, and take it over: `rendezvous()` (the default), or `nginxRing`, `haproxyRing` for a balancer that hashes.
+   * From `holdfast/balancers`; the same on every server.
+   */
+  placement?: SlotOrder
+  /**
+   * What the cookie `<name>-route` tells the balancer in front: `nameRoute` for nginx and HAProxy, `slotRoute` for those that hash, `envoyRoute`,
+   * `traefikRoute`, `caddyRoute`, all from `holdfast/balancers`. Default: labels that Holdfast's own gateway understands.
+   */
+  route?: RouteFormat
 }
 
 /** Each session lives on the server its visitor is routed to, and on `backups` others. */
@@ -33,8 +44,13 @@ export function affinity(options: AffinityOptions = {}): SessionStrategy {
   if (!Number.isInteger(acks) || acks < 0) problems.push('`acks` must be a whole number of at least 0.')
   if (acks > backups) problems.push('`acks` must not be more than `backups`.')
   if (!['continue', 'fail'].includes(whenCutOff)) problems.push("`whenCutOff` must be 'continue' or 'fail'.")
+  const { placement, route } = options
+  if (placement !== undefined && typeof placement.order !== 'function')
+    problems.push("`placement` must be one of 'holdfast/balancers', for example rendezvous().")
+  if (route !== undefined && typeof route !== 'function')
+    problems.push("`route` must be a function, for example nameRoute from 'holdfast/balancers'.")
   refuseOptions(problems)
-  const policy: Policy = { kind: 'owner', backups }
+  const policy: Policy = { kind: 'owner', backups, ...(placement !== undefined && { order: placement }) }
 
   return {
     name: 'affinity',
@@ -49,9 +65,29 @@ export function affinity(options: AffinityOptions = {}): SessionStrategy {
         onRegression,
         whenCutOff,
         notProtected: notProtected(backups, onDegraded, whenCutOff),
+        ...(route !== undefined && { route: safely(route, context.logger) }),
       } as const
       return runClustered({ ...shared, transport: transport ?? noTransport() }, context)
     },
+  }
+}
+
+const COOKIE_VALUE = /^[!#-+\--:<-[\]-~]{1,1024}$/
+
+/** A format of the application's own must not fail a request that has stored its data already: no cookie then, and one warning. */
+function safely(format: RouteFormat, logger: Pick<Console, 'warn'>): RouteFormat {
+  let told = false
+  return (route) => {
+    let why = 'is no value for a cookie'
+    try {
+      const value = format(route)
+      if (value === undefined || COOKIE_VALUE.test(value)) return value
+    } catch (error) {
+      why = `failed (${error instanceof Error ? error.name : 'no Error'})`
+    }
+    if (!told) logger.warn(`holdfast: what affinity's \`route\` returned ${why}: visitors are not told their server.`)
+    told = true
+    return undefined
   }
 }
 

@@ -6,10 +6,12 @@ import { type ClusterRecord, endOf } from '../cluster/record.ts'
 import { createTable, type Table } from '../cluster/table.ts'
 import { covers, type Heads } from '../core/floor.ts'
 import { newNoteName, peekNote, verifyNote, writeNote } from '../core/note.ts'
+import { type RouteFormat, slotOf } from '../core/slot-order.ts'
 import { SessionError } from '../errors.ts'
 import type {
   Change,
   Draft,
+  DraftOf,
   Jar,
   JarDelta,
   MaybePromise,
@@ -29,6 +31,8 @@ export interface ClusteredOptions extends TableOptions {
   /** Undefined: fail when a user is bound, serve otherwise. */
   readonly onRegression: 'serve' | 'fail' | undefined
   readonly notProtected: readonly string[]
+  /** Affinity: the route cookie's value. Default: the labels of the hint. */
+  readonly route?: RouteFormat
 }
 
 /** One request's hold on a session of the table. */
@@ -102,16 +106,19 @@ export function runClustered(options: ClusteredOptions, context: StrategyContext
     return { note, content }
   }
 
-  function jarDelta(note: Note, hint: readonly string[], before: readonly string[], replaced: readonly string[]): JarDelta {
+  /** The engine leaves the route out where the browser holds it already. */
+  function jarDelta(note: Note, hint: readonly string[], key: string, replaced: readonly string[]): JarDelta {
     const delta = { set: [note], delete: replaced }
-    return routes && hint.join('.') !== before.join('.') ? { ...delta, route: hint.join('.') } : delta
+    if (!routes || hint.length === 0) return delta
+    const route = options.route === undefined ? hint.join('.') : options.route({ nodes: table.nodes(hint), slot: slotOf(key) })
+    return route === undefined ? delta : { ...delta, route }
   }
 
   function written(entry: Entry, id: SessionId, before: ClusterOpened | undefined): Written {
     const { content, note } = makeNote(entry, id)
     const replaced = before === undefined ? [] : replacedNotes(before, entry)
     const opened = new ClusterOpened(entry.record, id, [note], content, false)
-    return { opened, jar: jarDelta(note, content.hint, before?.known.hint ?? [], replaced) }
+    return { opened, jar: jarDelta(note, content.hint, id.key, replaced) }
   }
 
   // ------------------------------------------------------------------ opening
@@ -126,15 +133,19 @@ export function runClustered(options: ClusteredOptions, context: StrategyContext
 
   /** This server was paused or is cut off: sessions may have ended meanwhile, and it has not heard of it. */
   async function openOutOfContact(jar: Jar): Promise<Opening> {
+    await regainContact()
+    return openInContact(jar)
+  }
+
+  async function regainContact(): Promise<void> {
     if (!(await table.regainContact()) && options.whenCutOff === 'fail') {
       throw unavailable('This server is cut off from the majority of the servers.')
     }
-    return openInContact(jar)
   }
 
   function openInContact(jar: Jar): MaybePromise<Opening> {
     const entry = table.find(jar.key)
-    if (entry !== undefined && endOf(entry.record) > runtime.now()) {
+    if (entry !== undefined && endOf(entry.record) > table.now()) {
       // A floor that the copy covers changes nothing: its MACs need no check.
       const known = jar.notes.length === 0 ? NO_NOTE : readAll(jar.notes, entry, ANY_NOTE)
       if (covers(entry.record.coverage, known.floor)) return { outcome: 'found', opened: found(entry, jar, known) }
@@ -145,7 +156,7 @@ export function runClustered(options: ClusteredOptions, context: StrategyContext
   }
 
   async function openSlowly(jar: Jar): Promise<Opening> {
-    const now = runtime.now()
+    const now = table.now()
     if (jar.absoluteAt <= now) return GONE_EXPIRED
     const known = readAll(jar.notes, undefined, (note) => verifyNote(keys, jar.id, note) === 'valid')
     const entry = table.find(jar.key)
@@ -153,16 +164,20 @@ export function runClustered(options: ClusteredOptions, context: StrategyContext
     const looksExpired = isCovered && endOf(entry.record) <= now
     if (isCovered && !looksExpired) return { outcome: 'found', opened: found(entry, jar, known) }
     if (looksExpired && (entry.record.meta.absoluteAt <= now || !table.hasOthers())) return GONE_EXPIRED
-    const result = await table.search({ key: jar.key, floor: known.floor, hint: known.hint, askAll: looksExpired })
+    let result = await table.search({ key: jar.key, floor: known.floor, hint: known.hint, askAll: looksExpired })
+    // One server's answer may be old: others may know of a later request.
+    if (result.outcome === 'covered' && !looksExpired && endOf(result.entry.record) <= table.now() && table.hasOthers()) {
+      result = await table.search({ key: jar.key, floor: known.floor, hint: known.hint, askAll: true })
+    }
     if (result.outcome === 'ended') return goneOpening(result.tombstone)
     if (result.outcome === 'missing') return missing(jar, known, result.entry)
-    if (endOf(result.entry.record) <= runtime.now()) return GONE_EXPIRED
+    if (endOf(result.entry.record) <= table.now()) return GONE_EXPIRED
     return { outcome: 'found', opened: found(result.entry, jar, known) }
   }
 
   /** Every server answered, and none has what the jar names. */
   function missing(jar: Jar, known: FloorNote, entry: Entry | undefined): Opening {
-    const now = runtime.now()
+    const now = table.now()
     if (known.floor.length === 0) return GONE_UNKNOWN
     const endsAt = entry === undefined ? known.idleEndAt : Math.max(known.idleEndAt, endOf(entry.record))
     if (endsAt <= now) return GONE_EXPIRED
@@ -188,9 +203,19 @@ export function runClustered(options: ClusteredOptions, context: StrategyContext
   }
 
   function withEntry<T>(opened: Opened, run: (entry: Entry, opened: ClusterOpened) => MaybePromise<T>): MaybePromise<T> {
+    // Contact may have been lost since the request opened the session, and the session have ended where this server did not hear of it.
+    if (!table.isInContact()) return regainContact().then(() => withCurrent(opened, run))
+    return withCurrent(opened, run)
+  }
+
+  function withCurrent<T>(opened: Opened, run: (entry: Entry, opened: ClusterOpened) => MaybePromise<T>): MaybePromise<T> {
     try {
       const entry = current(opened as ClusterOpened)
-      return entry instanceof Promise ? entry.then((late) => run(late, opened as ClusterOpened)) : run(entry, opened as ClusterOpened)
+      const go = (known: Entry): MaybePromise<T> => {
+        const asking = table.learnOwner(known)
+        return asking === undefined ? run(known, opened as ClusterOpened) : asking.then(() => run(known, opened as ClusterOpened))
+      }
+      return entry instanceof Promise ? entry.then(go) : go(entry)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -207,14 +232,8 @@ export function runClustered(options: ClusteredOptions, context: StrategyContext
     }
   }
 
-  function replace(opened: Opened | undefined, id: SessionId, draft: Draft): MaybePromise<Written> {
-    if (opened === undefined) return create(id, draft)
-    return withEntry(opened, async (old, before) => {
-      const created = table.create(id.key, draft)
-      const ended = table.end(old.record.key, 'replaced', old.record.meta.absoluteAt)
-      const [entry] = await Promise.all([created, ended])
-      return written(entry, id, before)
-    })
+  function replace(opened: Opened, id: SessionId, draft: DraftOf): MaybePromise<Written> {
+    return withEntry(opened, async (old, before) => written(await table.replace(old, id.key, draft), id, before))
   }
 
   // ------------------------------------------------------------------ after reading
@@ -223,25 +242,32 @@ export function runClustered(options: ClusteredOptions, context: StrategyContext
     return record.heads.every((head) => floor.some((dot) => dot.origin === head.origin && dot.counter >= head.counter))
   }
 
+  /** The hint leads elsewhere although the session lives here, or here although it lives elsewhere: one of these two servers knows for sure. */
+  function isMisled(entry: Entry, hint: readonly string[]): boolean {
+    if (!routes || hint.length === 0) return false
+    if (entry.owner === table.incarnation) return hint[0] !== table.label
+    return hint[0] === table.label && table.hint(entry)[0] !== table.label
+  }
+
   function settle(any: Opened, decoded: boolean): JarDelta | undefined {
     const opened = any as ClusterOpened
     const { known, notes, record } = opened
     const join = notes.length > 1 && replacedNotes(opened, undefined).length > 1
     const raise = opened.isRegressed || (decoded && !knowsHeads(known.floor, record))
     const entry = routes || join || raise ? table.find(record.key) : undefined
-    const rebound = routes && entry?.owner === table.incarnation && known.hint.length > 0 && known.hint[0] !== table.label
+    const rebound = entry !== undefined && isMisled(entry, known.hint)
     if (!join && !raise && !rebound) return undefined
     // The heads this request was served from dominate every note it came with.
     const content = { floor: record.heads, idleEndAt: endOf(record), hint: entry === undefined ? known.hint : table.hint(entry) }
     const note = writeNote(keys, opened.id.id, newNoteName(runtime), encodeFloorNote(tag, content))
-    return jarDelta(note, content.hint, known.hint, replacedNotes(opened, entry))
+    return jarDelta(note, content.hint, record.key, replacedNotes(opened, entry))
   }
 
   // ------------------------------------------------------------------ beyond one request
 
   async function lookUp(key: string): Promise<ClusterRecord | undefined> {
     const entry = table.find(key)
-    const isLive = (record: ClusterRecord): boolean => endOf(record) > runtime.now()
+    const isLive = (record: ClusterRecord): boolean => endOf(record) > table.now()
     if (entry !== undefined && isLive(entry.record)) return entry.record
     if (table.ended(key) !== undefined || !table.hasOthers()) return undefined
     const result = await table.search({ key, floor: [], hint: [], askAll: entry !== undefined })
@@ -292,7 +318,7 @@ export function runClustered(options: ClusteredOptions, context: StrategyContext
   /** Known here, or after a fetch. */
   async function absoluteEnd(key: string): Promise<number> {
     const record = table.find(key)?.record ?? (await lookUp(key))
-    return record?.meta.absoluteAt ?? runtime.now()
+    return record?.meta.absoluteAt ?? table.now()
   }
 }
 

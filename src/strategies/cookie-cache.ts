@@ -25,6 +25,10 @@ export interface OpenedJar {
   readonly sizes: ReadonlyMap<string, number>
   /** Presented under names of ours, and not notes of this session. */
   readonly junk: readonly string[]
+  /** Cookies of writes that are lost: too late to be merged, or with chunks missing. */
+  readonly stale: readonly string[]
+  /** What its fields name in a store. */
+  readonly references: readonly string[]
 }
 
 export interface OpenedNote {
@@ -69,10 +73,8 @@ export class CookieCache {
       entry.notes.set(opened.note.name, opened)
       entry.chars += opened.value.length
     }
-    for (const name of entry.notes.keys()) {
-      if (entry.notes.size <= NOTES_MAX) break
-      drop(entry, name)
-    }
+    // Many at once, and rarely: a map that loses its first entry with every write gets slow.
+    if (entry.notes.size > NOTES_MAX) for (const name of [...entry.notes.keys()].slice(0, NOTES_MAX / 2)) drop(entry, name)
     if (jar !== undefined) entry.jars = [jar, ...entry.jars.slice(0, JARS_MAX - 1)]
     // A remembered jar shares most of its texts with the notes.
     const size = ENTRY_BYTES * (1 + entry.jars.length) + entry.chars * BYTES_PER_CHAR

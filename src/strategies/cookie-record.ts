@@ -1,5 +1,6 @@
 import type { JournalState } from '../core/journal.ts'
 import { type Cells, shownValue } from '../core/merge.ts'
+import { isSpilled, type SpilledValues } from '../core/spilled.ts'
 import type { RecordMeta, RecordView } from '../seam.ts'
 
 /** A state of the journal as the engine sees it. */
@@ -7,16 +8,19 @@ export class CookieRecord implements RecordView {
   readonly key: string
   readonly meta: RecordMeta
   readonly #cells: Cells
+  readonly #spilled: SpilledValues | undefined
   #bytes = -1
 
-  constructor(key: string, state: JournalState) {
+  constructor(key: string, state: JournalState, spilled?: SpilledValues) {
     this.key = key
     this.meta = state.meta
     this.#cells = state.cells
+    this.#spilled = spilled
   }
 
   get(field: string): string | undefined {
-    return shownValue(this.#cells.get(field))
+    const value = shownValue(this.#cells.get(field))
+    return this.#spilled !== undefined && isSpilled(value) ? this.#spilled.get(value) : value
   }
 
   isRemoved(field: string): boolean {

@@ -1,101 +1,143 @@
-import {
-  applyDeltas,
-  type DeltaNote,
-  firstBase,
-  type JournalNote,
-  type JournalState,
-  newDelta,
-  openJournal,
-  type Journal,
-} from '../core/journal.ts'
-import { decodeNote, encodeNote } from '../core/journal-codec.ts'
+import { firstBase, type Journal, openJournal } from '../core/journal.ts'
 import { newNoteName } from '../core/note.ts'
-import { type Sealer, sealer } from '../core/seal.ts'
+import { sealer } from '../core/seal.ts'
+import { isSpilled, type SpilledValues } from '../core/spilled.ts'
 import { expiresAt } from '../core/stored-record.ts'
 import { SessionError } from '../errors.ts'
-import type { Change, Draft, Jar, JarDelta, Note, Opened, Opening, RecordView, RunningStrategy, SessionId } from '../seam.ts'
-import type { StrategyContext, Written } from '../seam.ts'
+import type {
+  Change,
+  Draft,
+  DraftOf,
+  Jar,
+  JarDelta,
+  MaybePromise,
+  Opened,
+  Opening,
+  RecordView,
+  RunningStrategy,
+  SessionId,
+} from '../seam.ts'
+import type { SessionStore, StrategyContext, Written } from '../seam.ts'
 import type { SessionSummary } from '../types.ts'
-import { COOKIE_BYTES, HEADER_CEILING, noteBytes, tooLarge } from './cookie-budget.ts'
-import { CookieCache, type OpenedJar, type OpenedNote } from './cookie-cache.ts'
+import { tooLarge } from './cookie-budget.ts'
+import { CookieCache, type OpenedJar } from './cookie-cache.ts'
+import { type CommitLimits, CookieCommits } from './cookie-commits.ts'
+import { CookieNotes, cookieNamesOf } from './cookie-notes.ts'
 import type { CookieOpened } from './cookie-opened.ts'
-import { type CookieParts, PARTS, type Plan, plansFor } from './cookie-plans.ts'
+import { Overflow, referencesOf } from './cookie-overflow.ts'
+import { type CookieParts, PARTS } from './cookie-plans.ts'
 import { CookieRecord } from './cookie-record.ts'
+import { CookieSpills } from './cookie-spills.ts'
 
-const FOLD_AGE_MS = 60_000
-/** Later, what the request had seen could be forgotten before its note arrives (names are kept 10 minutes). */
-const WRITE_AGE_MS = 8 * 60_000
+export interface CookieSettings {
+  readonly maxHeaderBytes: number
+  readonly compress?: boolean
+  readonly overflow?: SessionStore
+  /** Something remembers which sessions have ended. */
+  readonly revocable?: boolean
+}
+
+const WITHOUT_REVOCATIONS = [
+  'A stolen copy of the cookies stays usable after logout and login until it expires: there is no revocation table.',
+  'Sessions cannot be revoked by key or by user.',
+  'A request that is slower than a logout is answered as if it had stored its write.',
+]
+
+/** The root's value, with what stands around it in a `Cookie` header. */
+const ROOT_BYTES = 55 + 3
 
 export class CookieBased implements RunningStrategy {
   readonly #context: StrategyContext
-  readonly #maxHeaderBytes: number
-  readonly #parts: CookieParts
-  readonly #sealer: Sealer
+  readonly #limits: CommitLimits
+  readonly #notes: CookieNotes
+  readonly #commits: CookieCommits
+  readonly #overflow: Overflow | undefined
+  readonly #spills: CookieSpills | undefined
+  readonly #isRevocable: boolean
   readonly #cache = new CookieCache()
 
-  constructor(context: StrategyContext, options: { readonly maxHeaderBytes: number }, parts: CookieParts = PARTS) {
+  constructor(context: StrategyContext, settings: CookieSettings, parts: CookieParts = PARTS) {
+    const { maxHeaderBytes, compress = false, overflow, revocable = false } = settings
     this.#context = context
-    this.#maxHeaderBytes = options.maxHeaderBytes
-    this.#parts = parts
-    this.#sealer = sealer(context.keys, context.cookieName, context.runtime)
+    this.#isRevocable = revocable
+    // What a key that was taken away has sealed is not opened any more.
+    context.keys.onChange?.(() => this.#cache.clear())
+    this.#limits = { maxHeaderBytes, overflow: overflow !== undefined }
+    this.#notes = new CookieNotes(sealer(context.keys, context.cookieName, context.runtime), context.cookieName, compress)
+    this.#commits = new CookieCommits(context, this.#notes, this.#cache, this.#limits, parts)
+    if (overflow === undefined) return
+    this.#overflow = new Overflow(overflow, context)
+    this.#spills = new CookieSpills(this.#overflow, this.#commits, maxHeaderBytes)
   }
 
-  open(jar: Jar): Opening {
+  open(jar: Jar): MaybePromise<Opening> {
     const presented = this.#cache.findJar(jar) ?? this.#openJar(jar)
-    const { journal, record } = presented
+    const { journal, record, references } = presented
     if (journal === undefined || record === undefined) return { outcome: 'regressed', policy: 'serve' }
     if (this.#isExpired(record)) return { outcome: 'gone', reason: 'expired' }
-    const opened = this.#opened(jar, presented, journal, record)
-    return journal.stale.length > 0 ? { outcome: 'regressed', opened, policy: 'serve' } : { outcome: 'found', opened }
+    if (references.length === 0) return this.#found(jar, presented, journal, undefined)
+    // Its store is not this server's.
+    if (this.#overflow === undefined) return { outcome: 'regressed', policy: 'serve' }
+    const spilled = this.#overflow.load(references)
+    return spilled instanceof Promise
+      ? spilled.then((values) => this.#found(jar, presented, journal, values))
+      : this.#found(jar, presented, journal, spilled)
   }
 
-  create(id: SessionId, draft: Draft): Written {
+  #found(jar: Jar, presented: OpenedJar, journal: Journal, spilled: SpilledValues | undefined): Opening {
+    if (presented.references.length > 0 && spilled === undefined) return { outcome: 'regressed', policy: 'serve' }
+    const opened = this.#opened(jar, presented, journal, spilled)
+    return opened.stale.length > 0 ? { outcome: 'regressed', opened, policy: 'serve' } : { outcome: 'found', opened }
+  }
+
+  create(id: SessionId, draft: Draft): MaybePromise<Written> {
+    refuseReferences(draft.fields.values())
+    return this.#created(id, draft, undefined) ?? this.#spillDraft(id, draft) ?? this.#refuseDraft(draft)
+  }
+
+  #spillDraft(id: SessionId, draft: Draft): Promise<Written> | undefined {
+    const spilling = this.#spills?.draft(id, draft)
+    return spilling?.then((spilled) => this.#created(id, spilled.draft, spilled.values) ?? this.#refuseDraft(draft))
+  }
+
+  /** Undefined: it does not fit. */
+  #created(id: SessionId, draft: Draft, spilled: SpilledValues | undefined): Written | undefined {
     const base = firstBase(newNoteName(this.#context.runtime), draft, Math.max(0, Math.round(this.#context.runtime.now())))
-    const note = this.#seal(id.id, base)
-    const bytes = noteBytes(this.#context.cookieName, note)
-    if (bytes > COOKIE_BYTES || bytes > this.#maxHeaderBytes) throw this.#tooLarge(base, draft.fields.keys(), 0)
-    this.#cache.add(id.id, [{ value: note.value, note: base }])
+    const prepared = this.#notes.prepare(base)
+    const headerBytes = ROOT_BYTES + this.#context.cookieName.length + (prepared?.bytes ?? 0)
+    if (prepared === undefined || headerBytes > this.#limits.maxHeaderBytes) return undefined
+    const { cookies, opened: sealed } = this.#notes.seal(id.id, prepared)
+    this.#cache.add(id.id, [sealed])
     const opened: CookieOpened = {
-      record: new CookieRecord(id.key, base),
+      record: new CookieRecord(id.key, base, spilled),
       id,
       openedAt: this.#context.runtime.monotonic(),
       journal: undefined,
       state: base,
       heads: [base.name],
-      sizes: new Map([[base.name, bytes]]),
-      headerBytes: bytes,
+      spilled,
+      sizes: new Map(cookies.map(({ name, value }) => [name, this.#notes.cookieBytes(name.length, value.length)])),
+      headerBytes,
       waste: [],
       stale: [],
     }
-    return { opened, jar: { set: [note], delete: [] } }
+    return { opened, jar: { set: cookies, delete: [] } }
   }
 
-  write(opened: Opened, change: Change): Written {
+  write(opened: Opened, change: Change): MaybePromise<Written> {
     const from = opened as CookieOpened
-    const age = this.#context.runtime.monotonic() - from.openedAt
-    if (age > WRITE_AGE_MS) {
-      throw new SessionError(
-        'SESSION_UNAVAILABLE',
-        'The request is older than 8 minutes: its changes can no longer be merged and were not stored. Call save() before long work.',
-      )
-    }
-    const now = Math.max(0, Math.round(this.#context.runtime.now()))
-    const delta = newDelta(from.state, this.#freshName(from), from.heads, { ...change, touchAt: Math.round(change.touchAt) }, now)
-    for (const plan of plansFor(from, delta, age <= FOLD_AGE_MS, this.#parts)) {
-      const written = this.#tryPlan(from, delta, plan)
-      if (written !== undefined) return written
-    }
-    const ours = [...from.sizes.values()].reduce((sum, bytes) => sum + bytes, 0)
-    throw this.#tooLarge(
-      applyDeltas(from.state, [delta]),
-      [...change.set.keys(), ...change.add.keys()],
-      Math.max(0, from.headerBytes - ours),
-    )
+    refuseReferences(change.set.values())
+    const delta = this.#commits.delta(from, change)
+    return this.#commits.commit(from, delta) ?? this.#spills?.write(from, delta) ?? this.#commits.refuse(from, delta)
   }
 
-  replace(opened: Opened, id: SessionId, draft: Draft): Written {
-    const written = this.create(id, draft)
-    return { opened: written.opened, jar: { set: written.jar.set, delete: this.#end(opened as CookieOpened) } }
+  replace(opened: Opened, id: SessionId, draft: DraftOf): MaybePromise<Written> {
+    const moved = ({ opened: next, jar }: Written): Written => ({
+      opened: next,
+      jar: { set: jar.set, delete: this.#end(opened as CookieOpened) },
+    })
+    const written = this.create(id, draft(opened.record))
+    return written instanceof Promise ? written.then(moved) : moved(written)
   }
 
   destroy(opened: Opened): JarDelta {
@@ -136,67 +178,69 @@ export class CookieBased implements RunningStrategy {
     throw cannotRevoke()
   }
 
-  status(): { notProtected: string[]; details: Record<string, number> } {
+  status(): { notProtected: string[]; details: Record<string, number | string> } {
+    const overflow = this.#overflow
     return {
       notProtected: [
-        'A stolen copy of the cookies stays usable after logout and login until it expires: there is no revocation table.',
-        'Sessions cannot be revoked by key or by user.',
         'A visitor who keeps an older set of cookies can return to that older state of the session.',
-        'A request that is slower than a logout is answered as if it had stored its write.',
+        ...(this.#isRevocable ? [] : WITHOUT_REVOCATIONS),
+        ...(overflow?.notProtected ?? []),
       ],
-      details: { maxHeaderBytes: this.#maxHeaderBytes, cachedSessions: this.#cache.sessions, cachedBytes: this.#cache.bytes },
+      details: {
+        maxHeaderBytes: this.#limits.maxHeaderBytes,
+        cachedSessions: this.#cache.sessions,
+        cachedBytes: this.#cache.bytes,
+        ...(overflow !== undefined && { overflow: overflow.state }),
+      },
     }
   }
 
-  async ready(): Promise<void> {}
+  async ready(): Promise<void> {
+    await this.#overflow?.ready()
+  }
+
   async drain(): Promise<void> {}
+
   async close(): Promise<void> {
     this.#cache.clear()
+    await this.#overflow?.close()
   }
 
   // ---------------------------------------------------------------- opening
 
   #openJar(jar: Jar): OpenedJar {
-    const notes: JournalNote[] = []
-    const fresh: OpenedNote[] = []
-    const junk: string[] = []
-    for (const presented of jar.notes) {
-      const known = this.#cache.findNote(jar.id, presented)
-      const note = known ?? this.#unseal(jar.id, presented)
-      if (note === 'unknown') continue
-      if (note === undefined) {
-        junk.push(presented.name)
-        continue
-      }
-      notes.push(note)
-      if (known === undefined) fresh.push({ value: presented.value, note })
-    }
+    const { notes, fresh, junk, broken } = this.#notes.open(jar.id, jar.notes, (note) => this.#cache.findNote(jar.id, note))
     const journal = openJournal(notes)
     const record = journal && new CookieRecord(jar.key, journal.state)
-    const sizes = new Map(jar.notes.map((note) => [note.name, noteBytes(this.#context.cookieName, note)]))
-    const opened: OpenedJar = { notes: jar.notes, journal, record, sizes, junk }
+    const sizes = new Map(jar.notes.map(({ name, value }) => [name, this.#notes.cookieBytes(name.length, value.length)]))
+    const lost = broken.filter((name) => journal?.joined.covered.has(name) !== true)
+    const opened: OpenedJar = {
+      notes: jar.notes,
+      journal,
+      record,
+      sizes,
+      junk: [...junk, ...broken.filter((name) => !lost.includes(name)).flatMap((name) => cookieNamesOf(name, sizes))],
+      stale: [...(journal?.stale ?? []), ...lost].flatMap((name) => cookieNamesOf(name, sizes)),
+      references: journal === undefined ? [] : referencesOf(journal.state.cells),
+    }
     // Only what is sealed for this session takes room.
     if (notes.length > 0) this.#cache.add(jar.id, fresh, opened)
     return opened
   }
 
-  #unseal(sessionId: string, { name, value }: Note): JournalNote | 'unknown' | undefined {
-    const plain = this.#sealer.open(name, sessionId, value)
-    return plain === undefined || plain === 'unknown' ? plain : (decodeNote(name, plain) ?? 'unknown')
-  }
-
-  #opened(jar: Jar, presented: OpenedJar, journal: Journal, record: RecordView): CookieOpened {
+  #opened(jar: Jar, presented: OpenedJar, journal: Journal, spilled: SpilledValues | undefined): CookieOpened {
     return {
-      record,
+      record: spilled === undefined ? (presented.record as RecordView) : new CookieRecord(jar.key, journal.state, spilled),
       id: jar,
       openedAt: this.#context.runtime.monotonic(),
       journal,
       state: journal.state,
       heads: journal.heads,
+      spilled,
       sizes: presented.sizes,
       headerBytes: jar.headerBytes,
-      waste: [...journal.leftovers, ...presented.junk],
-      stale: journal.stale,
+      waste: [...journal.leftovers.flatMap((name) => cookieNamesOf(name, presented.sizes)), ...presented.junk],
+      stale: presented.stale,
     }
   }
 
@@ -204,64 +248,21 @@ export class CookieBased implements RunningStrategy {
     return this.#context.runtime.now() >= expiresAt(record.meta)
   }
 
-  // ---------------------------------------------------------------- writing
-
-  /** Undefined: it does not fit. */
-  #tryPlan(from: CookieOpened, delta: DeltaNote, plan: Plan): Written | undefined {
-    const sealed = plan.notes.map((note) => ({ note, sealed: this.#seal(from.id.id, note) }))
-    const sizes = sealed.map((one) => noteBytes(this.#context.cookieName, one.sealed))
-    if (sizes.some((bytes) => bytes > COOKIE_BYTES)) return undefined
-    const removed = [...plan.folded, ...from.waste]
-    const sizesAfter = new Map(from.sizes)
-    let headerBytes = from.headerBytes
-    for (const name of removed) {
-      headerBytes -= sizesAfter.get(name) ?? 0
-      sizesAfter.delete(name)
-    }
-    sealed.forEach(({ note }, index) => {
-      headerBytes += sizes[index] as number
-      sizesAfter.set(note.name, sizes[index] as number)
-    })
-    if (headerBytes > this.#maxHeaderBytes || from.headerBytes + plan.bases * (sizes[0] as number) > HEADER_CEILING) return undefined
-    this.#cache.add(
-      from.id.id,
-      sealed.map((one) => ({ value: one.sealed.value, note: one.note })),
-    )
-    const state = applyDeltas(from.state, [delta])
-    const last = plan.notes.at(-1) as JournalNote
-    const opened: CookieOpened = {
-      ...from,
-      record: new CookieRecord(from.id.key, state),
-      journal: undefined,
-      state,
-      heads: [last.name],
-      sizes: sizesAfter,
-      headerBytes,
-      waste: [],
-      stale: [],
-    }
-    return { opened, jar: { set: sealed.map((one) => one.sealed), delete: removed } }
-  }
-
-  #freshName(from: CookieOpened): string {
-    const joined = from.journal?.joined.covered
-    for (;;) {
-      const name = newNoteName(this.#context.runtime)
-      if (!from.sizes.has(name) && joined?.has(name) !== true) return name
-    }
-  }
-
-  #seal(sessionId: string, note: JournalNote): Note {
-    return { name: note.name, value: this.#sealer.seal(note.name, sessionId, encodeNote(note)) }
-  }
-
   #end(opened: CookieOpened): string[] {
     this.#cache.forget(opened.id.id)
     return [...opened.sizes.keys()]
   }
 
-  #tooLarge(state: JournalState, changed: Iterable<string>, otherBytes: number): SessionError {
-    return tooLarge(state.cells, changed, { maxHeaderBytes: this.#maxHeaderBytes, otherBytes })
+  #refuseDraft({ fields }: Draft): never {
+    const record = { fields: () => fields.keys(), get: (field: string) => fields.get(field) }
+    throw tooLarge(record, fields.keys(), { ...this.#limits, otherBytes: 0 })
+  }
+}
+
+/** A value that looks like a place in the store would be read from there. */
+function refuseReferences(values: Iterable<string | undefined>): void {
+  for (const value of values) {
+    if (isSpilled(value)) throw new SessionError('FIELD_INVALID', 'a field encodes to what stands for a spilled value: use another codec')
   }
 }
 
@@ -271,7 +272,6 @@ function unsupported(message: string): SessionError {
 
 function cannotRevoke(): SessionError {
   return unsupported(
-    'cookieBased cannot revoke sessions yet: a shared table (revocations) comes with a later release. ' +
-      'Until then use the strategy dedicated, affinity or replication.',
+    'cookieBased revokes sessions only where something remembers it: give it `revocations`, a transport of the servers or a store.',
   )
 }

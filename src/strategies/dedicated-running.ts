@@ -3,6 +3,7 @@ import { SessionError } from '../errors.ts'
 import type {
   Change,
   Draft,
+  DraftOf,
   Jar,
   JarDelta,
   MaybePromise,
@@ -21,16 +22,13 @@ import type {
 import type { SessionSummary, SessionsStatus } from '../types.ts'
 import { compareAndSet } from './compare-and-set.ts'
 import { type DedicatedNotes, dedicatedNotes, NO_FLOOR } from './dedicated-notes.ts'
+import { DedicatedEndings, replacedError } from './dedicated-endings.ts'
 import { DedicatedOpened, DedicatedOpener } from './dedicated-opening.ts'
 import type { DedicatedSettings } from './dedicated-parts.ts'
 import { dedicatedStatus } from './dedicated-status.ts'
-import { endUserSessions } from './end-user.ts'
 import { existingNearCache, type Flight, type NearCache, nearCacheOf, withFlight } from './near-cache.ts'
 import { type QueuePerKey, queuePerKey } from './queue-per-key.ts'
 import { isUnavailable, type StoreAccess, storeAccess } from './store-access.ts'
-
-/** A late writer learns for this long, at least, why nothing was stored. */
-const MARK_MS = 600_000
 
 export class DedicatedStrategy implements RunningStrategy {
   readonly #settings: DedicatedSettings
@@ -41,6 +39,7 @@ export class DedicatedStrategy implements RunningStrategy {
   readonly #near: { cache: NearCache; release(): void } | undefined
   readonly #cache: NearCache | undefined
   readonly #opener: DedicatedOpener
+  readonly #endings: DedicatedEndings
   readonly #updates: QueuePerKey = queuePerKey()
   readonly #stopListening: (() => void) | undefined
 
@@ -55,7 +54,9 @@ export class DedicatedStrategy implements RunningStrategy {
     this.#cache = cache
     this.#access = storeAccess(store, deadlineMs, context, () => cache?.start())
     this.#stopListening = cache?.listen((key) => this.#lookAfter(key))
-    this.#opener = new DedicatedOpener({ settings, context, access: this.#access, notes: this.#notes, cache })
+    const parts = { settings, context, access: this.#access, notes: this.#notes, cache }
+    this.#opener = new DedicatedOpener(parts)
+    this.#endings = new DedicatedEndings(parts)
   }
 
   open(jar: Jar): MaybePromise<Opening> {
@@ -90,8 +91,8 @@ export class DedicatedStrategy implements RunningStrategy {
       const { before } = result
       const nearest = this.#cache?.base(key)
       const base = opened.stored.version !== before && nearest?.version === before ? nearest : opened.stored
-      const stored = changed(base, patch, result)
-      const isCurrent = base.version === before && (base !== opened.stored || opened.current)
+      const stored = result.record ?? changed(base, patch, result)
+      const isCurrent = result.record !== undefined || (base.version === before && (base !== opened.stored || opened.current))
       if (flight !== undefined && !isCurrent) this.#cache?.outdated(flight, result.after)
       if (flight === undefined) existingNearCache(this.#store)?.drop(key)
       return this.#written(opened.id, stored, isCurrent ? flight : undefined, opened, isCurrent)
@@ -108,26 +109,29 @@ export class DedicatedStrategy implements RunningStrategy {
     }
   }
 
-  async replace(any: Opened | undefined, id: SessionId, draft: Draft): Promise<Written> {
-    if (any === undefined) return this.create(id, draft)
+  async replace(any: Opened, id: SessionId, draft: DraftOf): Promise<Written> {
     const opened = any as DedicatedOpened
     const { key } = opened.record
     const writeId = this.#writeId()
-    const written = await withFlight(this.#cache, id.key, async (flight) => {
-      const result = await this.#ending([key], () => this.#store.replace(key, id.key, draft, writeId))
-      if (result.outcome !== 'applied') throw this.#refused(key, result)
-      return this.#written(id, recordOf(draft, writeId), flight, opened)
+    const written = await compareAndSet(this.#context.runtime, opened, {
+      newest: () => this.#newest(opened),
+      attempt: ({ record, stored }) =>
+        withFlight(this.#cache, id.key, async (flight) => {
+          const made = draft(record)
+          const result = await this.#endings.ask([key], () => this.#store.replace(key, id.key, made, writeId, stored.version))
+          // What another request has stored since this one was opened goes along.
+          if (result.outcome === 'conflict') return undefined
+          if (result.outcome === 'gone') throw this.#refused(key, result)
+          return this.#written(id, recordOf(made, writeId), flight, opened)
+        }),
     })
-    await this.#endedEverywhere([key], 'replaced')
+    await this.#endings.everywhere([key], 'replaced')
     return written
   }
 
   async destroy(any: Opened): Promise<JarDelta> {
     const { id, notes, record } = any as DedicatedOpened
-    const ended = await this.#ending([record.key], () => this.#store.destroy(record.key, 'destroyed', this.#markUntil()))
-    // Somebody else was faster: a login or regenerate has made a new id, which this logout does not know.
-    if (!ended) await this.#refuseIfReplaced(record.key)
-    await this.#endedEverywhere([record.key], 'destroyed')
+    await this.#endings.destroy(record.key, 'destroyed')
     return { set: [], delete: this.#notes.replaced(notes, id.id) }
   }
 
@@ -183,20 +187,13 @@ export class DedicatedStrategy implements RunningStrategy {
     }
   }
 
-  async revoke(key: string, filter: { userId?: string }): Promise<boolean> {
-    const ended = await this.#ending([key], () => this.#store.destroy(key, 'destroyed', this.#markUntil(), filter))
-    // Also when nothing was ended: a lost reply may hide that the first try has.
-    await this.#endedEverywhere(ended ? [key] : [], 'revoked')
-    return ended
+  revoke(key: string, filter: { userId?: string }): Promise<boolean> {
+    return this.#endings.destroy(key, 'revoked', filter)
   }
 
   async revokeUser(userId: string, filter: { except?: string }): Promise<number> {
     this.#require('users')
-    await this.#access.started()
-    const ask = <R>(work: () => Promise<R>): Promise<R> => this.#ending([], work)
-    const keys = await endUserSessions(this.#store, { ask }, userId, this.#markUntil(), filter)
-    await this.#endedEverywhere(keys, 'revoked')
-    return keys.length
+    return this.#endings.revokeUser(userId, filter)
   }
 
   status(): Omit<SessionsStatus, 'strategy' | 'node'> {
@@ -239,44 +236,12 @@ export class DedicatedStrategy implements RunningStrategy {
     return { opened: new DedicatedOpened(record, stored, id, [shown], floor, { current }), jar: { set: [shown], delete: replaced } }
   }
 
-  /** What got no answer may have been carried out all the same: then no copy of it may stay. No keys: any session may be meant. */
-  async #ending<R>(keys: readonly string[], work: () => Promise<R>): Promise<R> {
-    try {
-      return await this.#access.ask(work)
-    } catch (error) {
-      const cache = existingNearCache(this.#store)
-      for (const key of keys) cache?.drop(key)
-      if (keys.length === 0) cache?.distrust()
-      throw error
-    }
-  }
-
-  async #refuseIfReplaced(key: string): Promise<void> {
-    const found = await this.#access.ask(() => this.#store.read(key))
-    if (found !== undefined && 'gone' in found && found.gone === 'replaced')
-      throw this.#refused(key, { outcome: 'gone', reason: 'replaced' })
-  }
-
-  /** Copies on other servers answer for the lease at most: once this resolves, no server accepts these sessions any more. */
-  async #endedEverywhere(keys: readonly string[], reason: 'destroyed' | 'replaced' | 'revoked'): Promise<void> {
-    const cache = this.#cache ?? existingNearCache(this.#store)
-    for (const key of keys) {
-      cache?.drop(key)
-      this.#context.ended(key, reason)
-    }
-    const { runtime } = this.#context
-    const leaseMs = cache?.leaseMs
-    if (leaseMs !== undefined) await new Promise<void>((done) => void runtime.setTimer(leaseMs, done))
-  }
-
   #refused(key: string, result: PatchResult): SessionError {
     if (result.outcome !== 'gone')
       return new SessionError('SESSION_UNAVAILABLE', 'The session changed under this write: send the request again.')
     this.#cache?.drop(key)
     this.#context.ended(key, result.reason === 'replaced' ? 'replaced' : 'destroyed')
-    if (result.reason === 'replaced') {
-      return new SessionError('SESSION_REPLACED', 'The session has a new id: nothing was stored. Send the request again.')
-    }
+    if (result.reason === 'replaced') return replacedError()
     return new SessionError('SESSION_GONE', 'The session has ended: nothing was stored. Send the request again.')
   }
 
@@ -288,10 +253,6 @@ export class DedicatedStrategy implements RunningStrategy {
 
   #writeId(): string {
     return this.#context.runtime.randomBytes(8).toString('base64url')
-  }
-
-  #markUntil(): number {
-    return this.#context.runtime.now() + MARK_MS
   }
 }
 

@@ -3,6 +3,7 @@ import { endedError } from '../core/refusals.ts'
 import type {
   Change,
   Draft,
+  DraftOf,
   JarDelta,
   Opened,
   Opening,
@@ -70,10 +71,10 @@ class Isolated implements RunningStrategy {
     return this.#keep(record.with(change(record)))
   }
 
-  replace(opened: Opened, id: SessionId, draft: Draft): Written {
-    this.#live(opened.record.key)
-    this.#end(opened.record, 'replaced')
-    return this.create(id, draft)
+  replace(opened: Opened, id: SessionId, draft: DraftOf): Written {
+    const newest = this.#live(opened.record.key)
+    this.#end(newest, 'replaced')
+    return this.create(id, draft(newest))
   }
 
   destroy(opened: Opened): JarDelta {

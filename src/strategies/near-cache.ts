@@ -9,8 +9,8 @@ export interface NearCacheOptions {
   readonly maxBytes?: number
   /**
    * How long a copy may answer without word from the store: bounds how long a foreign change can stay unseen, and how long
-   * `logout`, `login` and `revoke` wait for copies on other servers to end. 10 to 1,000, default 200. Shorter than the time an event
-   * loop under load takes for some turns, it would turn the copies off just then.
+   * `logout`, `login` and `revoke` wait for servers that do not say that their copies have ended. 10 to 1,000, default 200. Shorter
+   * than the time an event loop under load takes for some turns, it would turn the copies off just then.
    */
   readonly leaseMs?: number
   /** With `whenDown: 'readCached'`: how long a copy may answer while the store is down. Default 60,000. */
@@ -55,6 +55,7 @@ export class NearCache {
   readonly outageMs: number
   readonly #runtime: Runtime
   readonly #store: SessionStore
+  readonly #isPushed: boolean
   readonly #copies: LRUCache<string, NearCopy>
   /** Sessions with questions under way, how often each was changed by others, and the newest version kept since the first of them. */
   readonly #flights = new Map<string, { open: number; changes: number; version: number }>()
@@ -67,6 +68,7 @@ export class NearCache {
 
   constructor(store: SessionStore, options: NearCacheOptions, runtime: Runtime) {
     this.#store = store
+    this.#isPushed = store.freshness === 'push'
     this.#runtime = runtime
     this.leaseMs = options.leaseMs ?? LEASE_MS
     this.outageMs = options.outageMs ?? OUTAGE_MS
@@ -85,7 +87,7 @@ export class NearCache {
 
   /** The store is open: from now on its announcements are heard. */
   start(): void {
-    if (this.#store.freshness !== 'push' || this.#watch !== undefined) return
+    if (this.#watch !== undefined || !(this.#isPushed || this.#store.confirmsLease === true)) return
     this.#watch = this.#store.watch?.({ changed: (key) => this.#announced(key), lost: () => this.#lost() })
   }
 
@@ -99,20 +101,16 @@ export class NearCache {
     if (this.#watch !== undefined) {
       this.#confirmSoon(now)
       if (now - this.#confirmedAt >= this.leaseMs) return undefined
-      const copy = this.#copies.get(key)
-      return copy?.life === this.#life ? copy : undefined
-    }
-    if (this.#store.freshness === 'push') return undefined
+    } else if (this.#isPushed) return undefined
     const copy = this.#copies.get(key)
-    return copy?.life === this.#life && now - copy.heardAt < this.leaseMs ? copy : undefined
+    return copy?.life === this.#life && (this.#isPushed || now - copy.heardAt < this.leaseMs) ? copy : undefined
   }
 
   /** A copy that may answer while the store is down and nobody minds that it is old. */
   old(key: string): NearCopy | undefined {
     const copy = this.#copies.get(key)
     if (copy === undefined) return undefined
-    const heardAt = copy.life === this.#life ? Math.max(copy.heardAt, this.#confirmedAt) : copy.heardAt
-    return this.#runtime.monotonic() - heardAt <= this.outageMs ? copy : undefined
+    return this.#runtime.monotonic() - this.#freshAt(copy) <= this.outageMs ? copy : undefined
   }
 
   /** Call before the store is asked, and `end` afterwards. */
@@ -166,6 +164,18 @@ export class NearCache {
     if ((this.#copies.peek(key)?.stored.version ?? version) < version) this.#copies.delete(key)
   }
 
+  /** Resolves once no server answers from a copy of what the store ended before this call: when all have said so, or after the lease. */
+  heardByAll(): Promise<void> {
+    return new Promise((done) => {
+      const lease = this.#runtime.setTimer(this.leaseMs, done)
+      void this.#watch?.heardByAll?.(this.leaseMs).then((isHeard) => {
+        if (!isHeard) return
+        lease.cancel()
+        done()
+      })
+    })
+  }
+
   /** Nothing that is held is certain any more. */
   distrust(): void {
     this.#lost()
@@ -190,11 +200,14 @@ export class NearCache {
 
   /** Copies stay for an outage, with the moment up to which they were known to be fresh. */
   #lost(): void {
-    for (const copy of this.#copies.values()) {
-      if (copy.life === this.#life) copy.heardAt = Math.max(copy.heardAt, this.#confirmedAt)
-    }
+    for (const copy of this.#copies.values()) copy.heardAt = this.#freshAt(copy)
     this.#life += 1
     this.#confirmedAt = Number.NEGATIVE_INFINITY
+  }
+
+  /** The last moment at which nothing newer was known. */
+  #freshAt(copy: NearCopy): number {
+    return this.#isPushed && copy.life === this.#life ? Math.max(copy.heardAt, this.#confirmedAt) : copy.heardAt
   }
 
   #confirmSoon(now: number): void {

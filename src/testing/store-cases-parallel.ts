@@ -9,6 +9,8 @@ export const storeParallelCases: readonly StoreCase[] = [
   ['parallel - 100 additions sum', parallelAdds],
   ['parallel - of 20 compare-and-sets at one version exactly one wins', parallelCompareAndSet],
   ['replace - of two at once one wins', replaceRace],
+  ['replace - what was stored after the version that it was made from is not lost: a conflict', replaceOlder],
+  ['replace - a write at the same moment is stored before and the cause of a conflict, or refused', replaceAgainstWrite, 'atomicPatches'],
 ]
 
 async function parallelFields(store: SessionStore): Promise<void> {
@@ -36,6 +38,32 @@ async function parallelCompareAndSet(store: SessionStore): Promise<void> {
   const winners = results.flatMap((result, index) => (result.outcome === 'applied' ? [index] : []))
   assert.equal(winners.length, 1)
   assert.equal((await live(store, key)).fields.get('winner'), String(winners[0]))
+}
+
+async function replaceOlder(store: SessionStore): Promise<void> {
+  const oldKey = await created(store, { a: '1' })
+  applied(await store.patch(oldKey, patch({ set: { b: '2' } })))
+  const key = newKey()
+  const id = writeId()
+  assert.deepEqual(await store.replace(oldKey, key, draft({ a: '1' }), id, 1), { outcome: 'conflict', version: 2 })
+  assert.equal(await store.read(key), undefined)
+  assert.equal((await live(store, oldKey)).fields.get('b'), '2')
+  const result = applied(await store.replace(oldKey, key, draft({ a: '1', b: '2' }), id, 2))
+  assert.deepEqual([result.before, result.after], [2, 1])
+  assert.deepEqual(await store.read(oldKey).then((found) => found !== undefined && 'gone' in found && found.gone), 'replaced')
+  // Its reply was lost.
+  applied(await store.replace(oldKey, key, draft({ a: '1', b: '2' }), id, 2))
+}
+
+async function replaceAgainstWrite(store: SessionStore): Promise<void> {
+  for (let round = 0; round < 30; round++) {
+    const oldKey = await created(store, { a: '1' })
+    const [written, replaced] = await Promise.all([
+      store.patch(oldKey, patch({ set: { b: '2' } })),
+      store.replace(oldKey, newKey(), draft({ a: '1' }), writeId(), 1),
+    ])
+    assert.deepEqual([written.outcome, replaced.outcome], written.outcome === 'applied' ? ['applied', 'conflict'] : ['gone', 'applied'])
+  }
 }
 
 async function replaceRace(store: SessionStore): Promise<void> {

@@ -9,6 +9,7 @@ export const storePushCases: readonly StoreCase[] = [
   ['push - and so is one to a session that this store itself wrote to last', tellsAfterOwnWrites, 'push', 'another'],
   ['push - own writes are not announced', ownWritesAreSilent, 'push', 'another'],
   ['push - every listener hears of it, a closed one of nothing', tellsEveryListener, 'push', 'another'],
+  ['push - once all servers are said to have heard, they have: the store may never know', tellsWhenAllHaveHeard, 'push', 'another'],
   ['push - at random: after confirm() nothing that this store saw last is old, unless it was announced', tellsAtRandom, 'push', 'another'],
 ]
 
@@ -62,6 +63,21 @@ async function tellsForeignWrites(store: SessionStore, another: () => Promise<Se
       assert.ok((await ear.heard()).has(key), `${name} was announced`)
     }
   }
+}
+
+async function tellsWhenAllHaveHeard(store: SessionStore, another: () => Promise<SessionStore>): Promise<void> {
+  const other = await another()
+  const [ear, theirs] = [await listening(store), await listening(other)]
+  const { heardByAll } = theirs.watch
+  if (heardByAll === undefined) return
+  await until(async () => (await ear.watch.confirm()) && heardByAll(1_000))
+  const key = await created(other, { a: '1' })
+  await store.read(key)
+  await other.destroy(key, 'destroyed', inAMinute())
+  if (await heardByAll(1_000)) assert.ok(ear.keys.has(key), 'it was announced')
+  ear.watch.close()
+  theirs.watch.close()
+  assert.equal(await heardByAll(100), false, 'a closed watch knows nothing')
 }
 
 async function tellsAfterOwnWrites(store: SessionStore, another: () => Promise<SessionStore>): Promise<void> {

@@ -44,6 +44,30 @@ export const concurrencyCases: readonly StrategyCase[] = [
       }
     },
   },
+  ...(['login', 'regenerate'] as const).map(
+    (way): StrategyCase => ({
+      name: `${way} takes along what parallel requests have stored since it was opened`,
+      // Where there is one place that decides: a cookie can only say what its own request brought.
+      needs: ['share', 'update'],
+      async run(servers) {
+        const jar = new BrowserJar()
+        await visit(at(servers, 0), jar, ({ data }) => void Object.assign(data, { kept: 1, mine: 1, n: 1, removed: 1 }))
+        const slow = await request(at(servers, 0), jar.request(), async (session) => {
+          session.data.mine = 2
+          session.add('n', 10)
+          await visit(at(servers, 0), jar, (other) => {
+            other.data.theirs = 3
+            other.data.mine = 3
+            other.add('n', 100)
+            delete other.data.removed
+          })
+          await (way === 'login' ? session.login('ada') : session.regenerate())
+        })
+        jar.take(slow.cookies)
+        assert.deepEqual(await readAll(at(servers, 1), jar), { kept: 1, mine: 2, n: 111, theirs: 3 })
+      },
+    }),
+  ),
   {
     name: 'a slow reader undoes nothing',
     needs: ['share'],

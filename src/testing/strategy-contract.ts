@@ -24,12 +24,14 @@ export interface StrategyUnderTest {
     share?: string
     /** No server state: an old jar lives on after logout and login. */
     end?: string
+    /** Sessions lie in browsers: no server knows whose a key is, how many there are, or what another request stored. */
+    know?: string
   }
 }
 
 export interface StrategyCase {
   readonly name: string
-  readonly needs?: readonly ('share' | 'end' | Capability)[]
+  readonly needs?: readonly ('share' | 'end' | 'know' | Capability)[]
   readonly options?: { lifetime?: Lifetime; initial?: () => Data }
   run(servers: readonly Sessions<Data>[]): Promise<void>
 }
@@ -42,7 +44,7 @@ export function strategyContract(subject: StrategyUnderTest): Contract {
 
 function toCase(one: StrategyCase, subject: StrategyUnderTest): ContractCase {
   const reasons = (one.needs ?? []).map((need) => {
-    if (need === 'share' || need === 'end') return subject.cannot?.[need]
+    if (need === 'share' || need === 'end' || need === 'know') return subject.cannot?.[need]
     return subject.capabilities.has(need) ? undefined : `the strategy cannot ${need}`
   })
   const skip = reasons.find((reason) => reason !== undefined)

@@ -114,7 +114,7 @@ export const dataCases: readonly StrategyCase[] = [
   },
   {
     name: 'reload forgets what was not saved and sees what others stored',
-    needs: ['end', 'share'],
+    needs: ['end', 'share', 'know'],
     async run(servers) {
       const jar = new BrowserJar()
       await visit(at(servers, 0), jar, ({ data }) => void (data.a = 1))

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { ByteReader, ByteWriter } from '../core/bytes.ts'
 import { SessionError } from '../errors.ts'
 import type { Peer } from '../seam.ts'
+import { MAX_INCARNATION_BYTES, MAX_NODE_BYTES } from './self.ts'
 
 /** High half of every message's first byte. */
 export const NATS_VERSION = 1
@@ -18,8 +19,6 @@ export const ANSWER: number = VERSION_BITS | 3
 export const LINK: number = VERSION_BITS | 4
 
 export const NONCE_BYTES = 16
-export const MAX_NODE_BYTES = 255
-export const MAX_INCARNATION_BYTES = 128
 const MAX_KEYS = 16
 const MAX_LETTER_BYTES = 1024
 /** 128 bits of a hash: two names never share a subject. */

@@ -1,11 +1,12 @@
 import type { Msg } from '@nats-io/transport-node'
 import { checkFrameSize } from '../core/frames.ts'
 import { SessionError } from '../errors.ts'
-import type { Peer, Runtime, Timer, Transport, TransportHandlers } from '../seam.ts'
+import type { Runtime, Timer, Transport, TransportHandlers } from '../seam.ts'
 import { loadNatsDriver, type NatsLine, openLine } from './nats-connection.ts'
 import { createMesh, type Mesh } from './nats-mesh.ts'
-import { MAX_INCARNATION_BYTES, MAX_NODE_BYTES, subjectsOf } from './nats-messages.ts'
+import { subjectsOf } from './nats-messages.ts'
 import { checkNatsOptions, type NatsSettings, type NatsTransportOptions } from './nats-options.ts'
+import { checkSelf } from './self.ts'
 import { warnings } from './warnings.ts'
 
 export type { NatsAuthenticator, NatsTlsOptions, NatsTransportOptions } from './nats-options.ts'
@@ -62,15 +63,6 @@ export function natsTransport(options: NatsTransportOptions): Transport {
       return closing
     },
   }
-}
-
-function checkSelf({ node, incarnation }: Peer): void {
-  const fits = (text: string, most: number): boolean => text !== '' && Buffer.byteLength(text) <= most
-  if (fits(node, MAX_NODE_BYTES) && fits(incarnation, MAX_INCARNATION_BYTES)) return
-  throw new SessionError(
-    'CONFIG_INVALID',
-    `The name of this server must have 1 to ${MAX_NODE_BYTES} bytes: set the node option or HOLDFAST_NODE.`,
-  )
 }
 
 async function assemble(settings: NatsSettings, handlers: TransportHandlers): Promise<Running> {

@@ -1,6 +1,7 @@
 import { ByteReader, ByteWriter } from '../core/bytes.ts'
 import { FRAME_HEADER_BYTES, writeFrameHeader } from '../core/frames.ts'
 import { SessionError } from '../errors.ts'
+import { MAX_INCARNATION_BYTES, MAX_NODE_BYTES } from './self.ts'
 import { type Address, HOST } from './tcp-options.ts'
 
 /** Version of the mesh's protocol: high half of each frame's type byte, and stated in the hello. */
@@ -25,8 +26,6 @@ export const MAX_HELLO_BYTES = 1024
 /** Addresses in one `peers` frame, and learned in all. */
 export const MAX_ADDRESSES = 1000
 const MAX_HOST_BYTES = 253
-export const MAX_NODE_BYTES = 255
-export const MAX_INCARNATION_BYTES = 128
 const MAX_REASON_BYTES = 200
 
 export interface Hello {

@@ -2,11 +2,12 @@ import { lookup } from 'node:dns/promises'
 import { connect, type Socket } from 'node:net'
 import { checkFrameSize } from '../core/frames.ts'
 import { SessionError } from '../errors.ts'
-import type { Peer, Runtime, Transport, TransportHandlers } from '../seam.ts'
+import type { Runtime, Transport, TransportHandlers } from '../seam.ts'
 import { type Attempt, createDialer, type Dialer } from './tcp-dialer.ts'
 import { type Listener, listen } from './tcp-listener.ts'
 import { createMesh, type Mesh } from './tcp-mesh.ts'
-import { farewellFrame, MAX_INCARNATION_BYTES, MAX_NODE_BYTES } from './tcp-messages.ts'
+import { checkSelf } from './self.ts'
+import { farewellFrame } from './tcp-messages.ts'
 import { type Address, checkTcpOptions, formatAddress, type TcpSettings, type TcpTransportOptions } from './tcp-options.ts'
 import { createEncryption, type Encryption } from './tcp-security.ts'
 import { type Warn, warnings } from './warnings.ts'
@@ -66,15 +67,6 @@ export function tcpTransport(options: TcpTransportOptions): TcpTransport {
       return closed
     },
   }
-}
-
-function checkSelf({ node, incarnation }: Peer): void {
-  const fits = (text: string, most: number): boolean => text !== '' && Buffer.byteLength(text) <= most
-  if (fits(node, MAX_NODE_BYTES) && fits(incarnation, MAX_INCARNATION_BYTES)) return
-  throw new SessionError(
-    'CONFIG_INVALID',
-    `The name of this server must have 1 to ${MAX_NODE_BYTES} bytes: set the node option or HOLDFAST_NODE.`,
-  )
 }
 
 async function assemble(settings: TcpSettings, handlers: TransportHandlers): Promise<Running> {

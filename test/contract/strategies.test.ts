@@ -56,12 +56,37 @@ runContract(
   'cookieBased',
   strategyContract({
     capabilities: cookieBased().capabilities,
-    cannot: { end: 'no server remembers that a session ended, until a revocation table is configured' },
+    cannot: { end: 'no server remembers that a session ended, until a revocation table is configured', know: 'sessions lie in browsers' },
     start: (options) =>
       cluster(
         options,
         times(() => cookieBased()),
       ),
+  }),
+)
+
+const CANNOT_KNOW = 'sessions lie in browsers: no server knows whose a key is, how many there are, or what another request stored'
+
+runContract(
+  'cookieBased, revocations over a transport',
+  strategyContract({
+    ...clustered((revocations) => cookieBased({ revocations }), 'memory'),
+    cannot: { know: CANNOT_KNOW },
+  }),
+)
+
+runContract(
+  'cookieBased, revocations in a store',
+  strategyContract({
+    capabilities: cookieBased({ revocations: memoryStore() }).capabilities,
+    cannot: { know: CANNOT_KNOW },
+    start(options) {
+      const revocations = memoryStore()
+      return cluster(
+        options,
+        times(() => cookieBased({ revocations })),
+      )
+    },
   }),
 )
 

@@ -4,18 +4,14 @@ import type { Server, Socket } from 'node:net'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { deriveKeys } from '../../src/core/keys.ts'
 import { systemRuntime } from '../../src/core/runtime.ts'
-import { SessionError } from '../../src/errors.ts'
-import type { Draft, RunningStrategy, SessionStore, StoreContext, StorePatch } from '../../src/seam.ts'
+import type { RunningStrategy, SessionStore, StoreContext } from '../../src/seam.ts'
 import { memcachedStore } from '../../src/stores/memcached.ts'
 import { rendezvous } from '../../src/stores/memcached-servers.ts'
 import { dedicated } from '../../src/strategies/dedicated.ts'
 import { type RunningMemcached, startMemcached } from '../setup/memcached.ts'
 import { freePort } from '../setup/ports.ts'
 import { waitFor, within } from '../setup/servers.ts'
-
-/** Short where a test waits for it, long where a busy machine must not miss it. */
-const DEADLINE_MS = 1_500
-const LONG_MS = 10_000
+import { context, DEADLINE_MS, draft, failure, set } from './store-common.ts'
 
 let servers: RunningMemcached[] = []
 const open: { close(): Promise<unknown> }[] = []
@@ -30,37 +26,12 @@ afterEach(async () => {
 
 const addresses = (): string[] => servers.map(({ address }) => address)
 
-function context(over: Partial<StoreContext> = {}): StoreContext {
-  return { runtime: systemRuntime(), logger: console, deadlineMs: LONG_MS, stateChanged: () => {}, ...over }
-}
-
 async function opened(over: Partial<StoreContext> = {}, named: readonly string[] = addresses()): Promise<SessionStore> {
   const store = memcachedStore({ servers: named })
   open.push(store)
   await store.ready(context(over))
   return store
 }
-
-function draft(fields: Record<string, string> = {}, userId?: string): Draft {
-  const now = Date.now()
-  const meta = {
-    userId,
-    createdAt: now,
-    lastActiveAt: now,
-    idleMs: 600_000,
-    touchEveryMs: 30_000,
-    absoluteAt: now + 3_600_000,
-    persistent: false,
-  }
-  return { meta, fields: new Map(Object.entries(fields)) }
-}
-
-const set = (field: string, value: string, writeId: string): StorePatch => ({
-  set: new Map([[field, value]]),
-  add: new Map(),
-  touchAt: 0,
-  writeId,
-})
 
 const KEYS = Array.from({ length: 300 }, (_, index) => createHash('sha256').update(String(index)).digest('base64url'))
 
@@ -70,16 +41,6 @@ function held(): readonly string[][] {
   const by: string[][] = servers.map(() => [])
   for (const key of KEYS) by[place(`holdfast:s:${key}`)]?.push(key)
   return by
-}
-
-async function failure(promise: unknown): Promise<SessionError> {
-  const settled = Promise.resolve(promise).then(
-    () => undefined,
-    (reason: unknown) => reason,
-  )
-  const error = await within(settled, 15_000, 'the rejection')
-  expect(error).toSatisfy(SessionError.is)
-  return error as SessionError
 }
 
 interface Seen {

@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { systemRuntime } from '../../src/core/runtime.ts'
 import { SessionError } from '../../src/errors.ts'
-import type { Draft, SessionStore, StoreContext, StoredRecord, StorePatch } from '../../src/seam.ts'
+import type { SessionStore, StoredRecord, StorePatch } from '../../src/seam.ts'
 import { memcachedStore } from '../../src/stores/memcached.ts'
 import { packItem, unpackItem } from '../../src/stores/memcached-record.ts'
 import type { UserItem } from '../../src/stores/memcached-record.ts'
 import { type RunningMemcached, startMemcached } from '../setup/memcached.ts'
-import { waitFor, within } from '../setup/servers.ts'
+import { waitFor } from '../setup/servers.ts'
+import { context, draft, failure, set } from './store-common.ts'
 
 let memcached: RunningMemcached
 let prefixes = 0
@@ -21,10 +21,6 @@ afterEach(async () => {
 })
 afterAll(() => memcached.stop())
 
-function context(over: Partial<StoreContext> = {}): StoreContext {
-  return { runtime: systemRuntime(), logger: console, deadlineMs: 10_000, stateChanged: () => {}, ...over }
-}
-
 const nextPrefix = (): string => `s${++prefixes}`
 
 async function opened(prefix: string = nextPrefix(), server: RunningMemcached = memcached): Promise<SessionStore> {
@@ -34,26 +30,6 @@ async function opened(prefix: string = nextPrefix(), server: RunningMemcached = 
   return store
 }
 
-function draft(fields: Record<string, string> = {}, userId?: string): Draft {
-  const now = Date.now()
-  const meta = {
-    userId,
-    createdAt: now,
-    lastActiveAt: now,
-    idleMs: 600_000,
-    touchEveryMs: 30_000,
-    absoluteAt: now + 3_600_000,
-    persistent: false,
-  }
-  return { meta, fields: new Map(Object.entries(fields)) }
-}
-
-const set = (field: string, value: string, writeId: string): StorePatch => ({
-  set: new Map([[field, value]]),
-  add: new Map(),
-  touchAt: 0,
-  writeId,
-})
 const add = (field: string, writeId: string): StorePatch => ({
   set: new Map(),
   add: new Map([[field, { by: 1, from: 0 }]]),
@@ -65,19 +41,6 @@ async function live(store: SessionStore, key: string): Promise<StoredRecord> {
   const found = await store.read(key)
   if (found === undefined || 'gone' in found) throw new Error('not there')
   return found
-}
-
-async function failure(promise: Promise<unknown>): Promise<SessionError> {
-  const error: unknown = await within(
-    promise.then(
-      () => undefined,
-      (reason: unknown) => reason,
-    ),
-    15_000,
-    'the rejection',
-  )
-  expect(error).toSatisfy(SessionError.is)
-  return error as SessionError
 }
 
 async function listed(store: SessionStore, userId: string): Promise<string[]> {

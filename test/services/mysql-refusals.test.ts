@@ -85,6 +85,29 @@ describe('mysqlStore - refusals', () => {
     expect(await store.patch('k', set('a', '2'))).toMatchObject({ outcome: 'applied' })
   })
 
+  test('a full disk: new sessions are 503 and say so within the deadline, reads work', async () => {
+    // InnoDB answers the same when its file may not grow as when its disk is full.
+    const full = await startMariaDb({ args: ['--innodb-file-per-table=0', '--innodb-data-file-path=ibdata1:12M:autoextend:max:14M'] })
+    try {
+      const store = await ready(mysqlStore({ url: full.url }), soon)
+      await store.create('first', draft({ a: '1' }), nextWriteId())
+      let keys = 0
+      let error: unknown
+      let startedAt = 0
+      while (error === undefined && keys < 2_000) {
+        startedAt = performance.now()
+        await store.create(`k${keys++}`, draft({ a: 'x'.repeat(50_000) }), nextWriteId()).catch((reason: unknown) => (error = reason))
+      }
+      expect(performance.now() - startedAt).toBeLessThan(DEADLINE_MS)
+      expect(error).toMatchObject({ code: 'STORE_UNAVAILABLE', status: 503 })
+      expect((error as Error).message).toMatch(/\(ER_RECORD_FILE_FULL\): its disk or memory is full: make room$/)
+      expect(await store.read(`k${keys - 1}`)).toBeUndefined()
+      expect((await record(store, 'first')).fields.get('a')).toBe('1')
+    } finally {
+      await full.stop()
+    }
+  })
+
   test('what is larger than max_allowed_packet is SESSION_TOO_LARGE, and the record stays as it was', async () => {
     const store = await ready(mysqlStore({ url: server.url }, { table: 'packet' }), soon)
     const large = await failure(store.create('k', draft({ a: 'x'.repeat(40_000) }), nextWriteId()))

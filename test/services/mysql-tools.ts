@@ -5,12 +5,12 @@ import { createConnection } from 'mysql2/promise'
 import type { Connection } from 'mysql2/promise'
 import { expect } from 'vitest'
 import { systemRuntime } from '../../src/core/runtime.ts'
-import { SessionError } from '../../src/errors.ts'
-import type { Draft, SessionStore, StoreContext, StorePatch, StoredRecord } from '../../src/seam.ts'
+import type { SessionStore, StoreContext, StorePatch, StoredRecord } from '../../src/seam.ts'
 import { within } from '../setup/servers.ts'
 
-/** Short where a test waits for it, long where a busy machine must not miss it. */
-export const DEADLINE_MS = 1_500
+export { DEADLINE_MS, draft, failure } from './store-common.ts'
+
+/** Where a busy machine must not miss it. */
 export const LONG_MS = 20_000
 
 const open: (() => Promise<unknown>)[] = []
@@ -35,20 +35,6 @@ export async function ready(store: SessionStore, over: Partial<StoreContext> = {
   return store
 }
 
-export function draft(fields: Record<string, string> = {}, userId?: string): Draft {
-  const now = Date.now()
-  const meta = {
-    userId,
-    createdAt: now,
-    lastActiveAt: now,
-    idleMs: 600_000,
-    touchEveryMs: 30_000,
-    absoluteAt: now + 3_600_000,
-    persistent: false,
-  }
-  return { meta, fields: new Map(Object.entries(fields)) }
-}
-
 let writes = 0
 export const nextWriteId = (): string => `w${++writes}`
 
@@ -64,15 +50,6 @@ export async function record(store: SessionStore, key: string): Promise<StoredRe
   const found = await store.read(key)
   expect(found).toHaveProperty('fields')
   return found as StoredRecord
-}
-
-export async function failure(promise: Promise<unknown>, deadlineMs = 5_000): Promise<SessionError> {
-  const error: unknown = await within(promise, deadlineMs, 'the rejection').then(
-    () => undefined,
-    (reason: unknown) => reason,
-  )
-  expect(error).toSatisfy(SessionError.is)
-  return error as SessionError
 }
 
 /** A connection beside the store's. */

@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import { type RunningNats, startNats } from '../setup/nats.ts'
 import { waitFor } from '../setup/servers.ts'
-import { allLinked, closeAll, startServer, talk } from '../unit/transports/nats-server.ts'
+import { allLinked, startServer, talk } from '../unit/transports/nats-server.ts'
+import { closeAll } from '../unit/transports/recorded.ts'
 
 const PASSWORD = 'gehe1m-passw0rd'
 const release: (() => Promise<unknown>)[] = []

@@ -4,7 +4,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { subjectsOf } from '../../src/transports/nats-messages.ts'
 import { type RunningNats, startNats } from '../setup/nats.ts'
 import { waitFor } from '../setup/servers.ts'
-import { allLinked, closeAll, OTHER_SECRET, type Running, SECRET, startServer, talk } from '../unit/transports/nats-server.ts'
+import { allLinked, type Running, startServer, talk } from '../unit/transports/nats-server.ts'
+import { closeAll, OTHER_SECRET, SECRET } from '../unit/transports/recorded.ts'
 
 let nats: RunningNats
 let raw: NatsConnection

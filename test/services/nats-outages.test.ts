@@ -3,7 +3,8 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { type RunningNats, startNats, startNatsCluster } from '../setup/nats.ts'
 import { freePort } from '../setup/ports.ts'
 import { spawnNode, waitFor, within } from '../setup/servers.ts'
-import { allLinked, closeAll, type Running, SECRET, SILENCE_MS, startServer, talk } from '../unit/transports/nats-server.ts'
+import { allLinked, type Running, SILENCE_MS, startServer, talk } from '../unit/transports/nats-server.ts'
+import { closeAll, SECRET } from '../unit/transports/recorded.ts'
 
 const servers: RunningNats[] = []
 const kept = (nats: RunningNats): RunningNats => {

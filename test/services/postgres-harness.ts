@@ -1,16 +1,16 @@
 /** What the PostgreSQL tests share: contexts, drafts, patches, and clients that are closed after each test. */
 import pg from 'pg'
-import { afterEach, expect } from 'vitest'
+import { afterEach } from 'vitest'
 import { deriveKeys } from '../../src/core/keys.ts'
 import { systemRuntime } from '../../src/core/runtime.ts'
-import { SessionError } from '../../src/errors.ts'
 import type { Draft, PatchResult, RunningStrategy, SessionStore, StoreContext, StoredRecord, StorePatch } from '../../src/seam.ts'
 import { dedicated } from '../../src/strategies/dedicated.ts'
 import { within } from '../setup/servers.ts'
+import { context, DEADLINE_MS } from './store-common.ts'
 
-/** Short where a test waits for it, long where a busy machine must not miss it. */
-export const DEADLINE_MS = 1_500
-export const LONG_MS = 10_000
+export { failure, LONG_MS } from './store-common.ts'
+export { context, DEADLINE_MS }
+
 const open: { close(): Promise<unknown> }[] = []
 
 afterEach(async () => {
@@ -20,10 +20,6 @@ afterEach(async () => {
 export function tracked<T extends { close(): Promise<unknown> }>(thing: T): T {
   open.push(thing)
   return thing
-}
-
-export function context(over: Partial<StoreContext> = {}): StoreContext {
-  return { runtime: systemRuntime(), logger: console, deadlineMs: LONG_MS, stateChanged: () => {}, ...over }
 }
 
 export async function ready(store: SessionStore, over: Partial<StoreContext> = {}): Promise<SessionStore> {
@@ -76,15 +72,6 @@ export async function keysOf(store: SessionStore, filter: { userId?: string } = 
   const keys: string[] = []
   for await (const { key } of store.list(filter)) keys.push(key)
   return keys
-}
-
-export async function failure(promise: unknown, deadlineMs = 5_000): Promise<SessionError> {
-  const error: unknown = await within(Promise.resolve(promise), deadlineMs, 'the rejection').then(
-    () => undefined,
-    (reason: unknown) => reason,
-  )
-  expect(error).toSatisfy(SessionError.is)
-  return error as SessionError
 }
 
 export function strategyOver(store: SessionStore, events: string[]): RunningStrategy {

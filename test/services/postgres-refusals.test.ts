@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { chmod, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -9,7 +10,7 @@ import type { PostgresTarget } from '../../src/stores/postgres.ts'
 import { PASSWORD, startPostgres } from '../setup/postgres.ts'
 import type { RunningPostgres } from '../setup/postgres.ts'
 import { waitFor } from '../setup/servers.ts'
-import { adding, context, DEADLINE_MS, draft, failure, plainClient, ready, setting, tracked } from './postgres-harness.ts'
+import { adding, context, DEADLINE_MS, draft, failure, live, plainClient, ready, setting, tracked } from './postgres-harness.ts'
 
 let postgres: RunningPostgres
 
@@ -89,6 +90,33 @@ describe('postgres - refusals', () => {
     await admin.query('ALTER DATABASE failover RESET default_transaction_read_only')
     await waitFor(() => store.patch('k', adding('n', 1)).then(({ outcome }) => outcome === 'applied'))
     expect(states).toEqual(['up', 'down', 'up'])
+  })
+
+  test('a full disk: new sessions are 503 and say so within the deadline, reads and logouts work; usable once there is room', async () => {
+    const store = await ready(postgresStore({ url: postgres.url }, { table: 'full_disk' }), { deadlineMs: DEADLINE_MS })
+    await store.create('first', draft({ a: '1' }), 'w')
+    // Above a segment of the write-ahead log, and in the middle of a page, so that the last write is a short one.
+    await postgres.limitFiles(16 * 1_024 * 1_024 + 4_096)
+    try {
+      const create = (): Promise<boolean> => store.create(`k${keys++}`, draft({ a: randomBytes(45_000).toString('base64') }), 'w')
+      let keys = 0
+      let error: unknown
+      let startedAt = 0
+      while (error === undefined && keys < 1_000) {
+        startedAt = performance.now()
+        await create().catch((reason: unknown) => (error = reason))
+      }
+      expect(performance.now() - startedAt).toBeLessThan(DEADLINE_MS)
+      expect(error).toMatchObject({ code: 'STORE_UNAVAILABLE', status: 503 })
+      expect((error as Error).message).toMatch(/\(53100\): its disk is full: make room$/)
+      expect(await store.read(`k${keys - 1}`)).toBeUndefined()
+      expect((await live(store, 'first')).fields.get('a')).toBe('1')
+      expect(await store.destroy('k0', 'destroyed', Date.now())).toBe(true)
+      await postgres.limitFiles('unlimited')
+      expect(await create()).toBe(true)
+    } finally {
+      await postgres.limitFiles('unlimited')
+    }
   })
 
   test('no connection left on the server', async () => {

@@ -87,6 +87,16 @@ describe('redis - refusals', () => {
     expect(await store.read('k')).toMatchObject({ version: 1 })
   })
 
+  test('a database that does not exist: one line that says so', async () => {
+    const redis = await started()
+    const store = redisStore({ url: `${redis.url}/99` })
+    open.push(store)
+    const error = await failure(store.ready(context({ deadlineMs: DEADLINE_MS })))
+    expect(error.code).toBe('STORE_UNAVAILABLE')
+    expect(error.message).toMatch(/\/99 \(no such database\): correct the number of the database at the end of the url[^\n]*$/)
+    expect(await (await opened(`${redis.url}/15`)).create('k', draft(), 'w')).toBe(true)
+  })
+
   test('a user without the permission to write says what to allow', async () => {
     const redis = await started()
     await askServer(redis.port, ['ACL', 'SETUSER', 'app', 'on', '>geheim', '~holdfast:*', '+@all', '-@scripting'])

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { createClient } from '@redis/client'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { systemRuntime } from '../../src/core/runtime.ts'
@@ -51,6 +52,33 @@ describe('redis - at rest', () => {
     expect(await client.memoryUsage(`size:s:${key}`)).toBeLessThanOrEqual(200)
     await store.create('other', draft({}, 'ada'), 'abcdefghijk')
     for (const name of await client.keys('size:*')) expect(await client.pTTL(name)).toBeGreaterThan(0)
+  })
+
+  test('the index of a user takes at most 200 bytes for each session, in all', async () => {
+    const store = tracked(redisStore({ url: redis.url }, { prefix: 'index' }))
+    await store.ready(context())
+    const client = await plainClient(redis.url)
+    const perSession = async (sessions: number): Promise<number> => {
+      const userId = `user${sessions}`
+      const before = new Set(await client.keys('index:u:*'))
+      for (let index = 0; index < sessions; index++) {
+        const key = createHash('sha256').update(`${userId} ${index}`).digest('base64url')
+        await store.create(key, draft({ a: '1' }, userId), 'abcdefghijk')
+      }
+      const [name] = (await client.keys('index:u:*')).filter((key) => !before.has(key)) as [string]
+      return ((await client.memoryUsage(name, { SAMPLES: 0 })) as number) / sessions
+    }
+    // Measured with Redis 7.0: 184, 88, 63 and, beyond its compact encoding (128 sessions of one user), 155.
+    for (const [sessions, most] of [
+      [1, 200],
+      [5, 100],
+      [100, 75],
+      [129, 170],
+    ] as const) {
+      const bytes = await perSession(sessions)
+      expect(bytes, `${sessions} sessions of a user`).toBeGreaterThan(40)
+      expect(bytes, `${sessions} sessions of a user`).toBeLessThanOrEqual(most)
+    }
   })
 
   test('keys hold the hash of a user, never the name', async () => {

@@ -7,12 +7,15 @@ import { freePort } from '../setup/ports.ts'
 import { askServer, startCluster, startSentinel, startTlsRedis } from '../setup/redis-servers.ts'
 import type { ClusterRedis } from '../setup/redis-servers.ts'
 import { startRedis, waitFor } from '../setup/servers.ts'
+import type { RedisProgram } from '../setup/servers.ts'
 import { add, context, DEADLINE_MS, draft, failure, hear, id, jar, set, strategyOver } from './redis-common.ts'
 
 /** Of a fail-over: until the others agree, and then some. */
 const FAIL_OVER_MS = 30_000
 /** Most say at once what is wrong; who says nothing is given up at this deadline. */
 const REFUSED_MS = 3_000
+/** Both speak one protocol; each has its own fail-over and its own cluster. */
+const PROGRAMS = ['redis-server', 'valkey-server'] as const
 const open: { close(): Promise<unknown> }[] = []
 const servers: { stop(): Promise<void> }[] = []
 
@@ -82,9 +85,9 @@ describe('redis over TLS', () => {
   })
 })
 
-describe('redis behind Sentinel', () => {
+describe.each(PROGRAMS)('%s behind Sentinel', (program) => {
   test('the master dies (SIGKILL): it comes back by itself on the replica, with everyone logged in', async () => {
-    const redis = await started(startSentinel())
+    const redis = await started(startSentinel(program))
     const events: string[] = []
     const store = redisStore({ url: redis.url })
     const strategy = tracked(strategyOver(store, events))
@@ -121,7 +124,9 @@ describe('redis behind Sentinel', () => {
     expect(events.filter((event) => event === 'regressed')).toEqual([])
     expect(events.at(-1)).toBe('recovered')
   }, 90_000)
+})
 
+describe('redis behind Sentinel', () => {
   test('what the fail-over lost is reported as regressed, not hidden', async () => {
     const redis = await started(startSentinel())
     const strategy = tracked(strategyOver(redisStore({ url: redis.url }), []))
@@ -180,15 +185,17 @@ async function moveSlot(cluster: ClusterRedis, slot: number, during: () => Promi
   for (const { port } of [to, from]) await askServer(port, ['CLUSTER', 'SETSLOT', String(slot), 'NODE', toId])
 }
 
-describe('redis cluster', () => {
-  let shared: ClusterRedis
-  beforeAll(async () => {
-    shared = await startCluster()
-  })
-  afterAll(() => shared?.stop())
+const clusters = new Map<RedisProgram, ClusterRedis>()
+beforeAll(async () => {
+  for (const program of PROGRAMS) clusters.set(program, await startCluster(program))
+}, 60_000)
+afterAll(async () => {
+  for (const cluster of clusters.values()) await cluster.stop()
+})
 
+describe.each(PROGRAMS)('%s cluster', (program) => {
   test('a slot moves to another master under load: no request fails, nothing is lost, near copies learn of it', async () => {
-    const cluster = shared
+    const cluster = clusters.get(program) as ClusterRedis
     const store = await opened(cluster.url)
     const theirs = await opened(cluster.url)
     const key = keyOn(0)
@@ -219,7 +226,7 @@ describe('redis cluster', () => {
   }, 90_000)
 
   test('a master dies (SIGKILL): the others go on, its sessions are 503 by the deadline until its replica has taken over', async () => {
-    const cluster = await started(startCluster())
+    const cluster = await started(startCluster(program))
     const events: string[] = []
     const store = redisStore({ url: cluster.url })
     const strategy = tracked(strategyOver(store, events))
@@ -259,7 +266,9 @@ describe('redis cluster', () => {
     expect(await heard.watch.confirm()).toBe(true)
     expect(heard.changed).toContain(keys[0])
   }, 90_000)
+})
 
+describe('redis cluster', () => {
   test('a master that was stopped (SIGSTOP) is 503 by the deadline, and its successor is found', async () => {
     const cluster = await started(startCluster())
     const strategy = tracked(strategyOver(redisStore({ url: cluster.url }), []))
@@ -278,7 +287,8 @@ describe('redis cluster', () => {
   }, 90_000)
 
   test('the sessions of all masters are listed, and a login leaves nothing behind when the old session is gone', async () => {
-    const store = await opened(shared.url, { prefix: 'listed' })
+    const { url } = clusters.get('redis-server') as ClusterRedis
+    const store = await opened(url, { prefix: 'listed' })
     const keys = Array.from({ length: 60 }, (_, index) => `k${index}`)
     for (const key of keys) await store.create(key, draft({}, key.endsWith('0') ? 'ada' : undefined), `w${key}`)
     const listed: string[] = []
@@ -303,7 +313,8 @@ describe('redis cluster', () => {
   }, 90_000)
 
   test('a cluster where none was expected, and the reverse: one clear line each', async () => {
-    const store = await opened(`redis://127.0.0.1:${shared.masters[0]?.port}`)
+    const { masters } = clusters.get('redis-server') as ClusterRedis
+    const store = await opened(`redis://127.0.0.1:${masters[0]?.port}`)
     expect((await failure(store.read(keyOn(2)))).message).toMatch(/\(MOVED\): it is a node of a cluster: begin the url with redis\+cluster/)
     const single = await started(startRedis())
     expect(await refused(`redis+cluster://127.0.0.1:${single.port}`)).toMatch(/it is not a cluster\): begin the url with redis/)

@@ -68,6 +68,21 @@ describe.each(TARGETS)('$name - push', ({ start }) => {
     expect(heard.lost).toBe(0)
   })
 
+  test('once everything was heard by all, it was announced here: within moments, but not in a cluster, where that is never known', async () => {
+    const [mine, theirs] = await pair()
+    const [heard, other] = [hear(mine), hear(theirs)]
+    for (const { watch } of [heard, other]) await waitFor(() => watch.confirm())
+    const isCluster = server.url.startsWith('redis+cluster')
+    expect(other.watch.heardByAll === undefined).toBe(isCluster)
+    if (isCluster) return
+    await waitFor(() => other.watch.heardByAll?.(1_000) ?? false, 10_000)
+    await theirs.create('k', draft(), 'w')
+    await mine.read('k')
+    await theirs.destroy('k', 'destroyed', Date.now() + 60_000)
+    expect(await other.watch.heardByAll?.(1_000)).toBe(true)
+    expect(heard.changed).toEqual(['k'])
+  })
+
   test('own writes are not announced, and a foreign one after them is', async () => {
     const [mine, theirs] = await pair()
     const heard = hear(mine)
@@ -300,8 +315,11 @@ describe('redis - push', () => {
     const store = redisStore({ client }, { prefix: 'given' })
     open.push(store, client)
     await store.ready(context())
-    expect(store.freshness).toBe('lease')
-    expect(await hear(store).watch.confirm()).toBe(false)
+    expect([store.freshness, store.confirmsLease]).toEqual(['lease', true])
+    const { watch } = hear(store)
+    // It is only on the roll: what the lease is for is not announced.
+    expect(await watch.confirm()).toBe(true)
+    expect(watch.heardByAll).toBeUndefined()
   })
 
   test('dedicated over it: in steady state a read costs no command and a write one', async () => {

@@ -3,13 +3,27 @@
  * they were sent, answers arrive in any order, and an oracle that never folds says what must be read.
  */
 import type { DeltaNote, JournalNote } from '../../src/core/journal.ts'
-import { decodeNote } from '../../src/core/journal-codec.ts'
 import { foldName, foldNotes } from '../../src/core/journal-fold.ts'
 import { deriveKeys } from '../../src/core/keys.ts'
 import { sealer } from '../../src/core/seal.ts'
-import type { Change, Draft, Jar, JarDelta, Keys, Opened, Opening, Runtime, SessionId, StrategyContext, Written } from '../../src/seam.ts'
+import type {
+  Change,
+  Draft,
+  Jar,
+  JarDelta,
+  Keys,
+  MaybePromise,
+  Note,
+  Opened,
+  Opening,
+  Runtime,
+  SessionId,
+  StrategyContext,
+  Written,
+} from '../../src/seam.ts'
 import type { CookieParts } from '../../src/strategies/cookie-plans.ts'
-import { CookieBased } from '../../src/strategies/cookie-running.ts'
+import { CookieNotes } from '../../src/strategies/cookie-notes.ts'
+import { CookieBased, type CookieSettings } from '../../src/strategies/cookie-running.ts'
 import { seededRandom, VIRTUAL_EPOCH } from './virtual-runtime.ts'
 
 export const COOKIE_NAME = '__Host-session'
@@ -35,18 +49,24 @@ export function clockRuntime(clock: Clock, seed: number): Runtime {
 
 export const KEYS: Keys = deriveKeys(['a secret of at least thirty-two bytes'], COOKIE_NAME)
 
-export function cookieServer(clock: Clock, seed: number, parts?: Partial<CookieParts>, maxHeaderBytes: number = 7_000): CookieBased {
+export function cookieServer(
+  clock: Clock,
+  seed: number,
+  parts?: Partial<CookieParts>,
+  settings: Partial<CookieSettings & { keys: Keys }> = {},
+): CookieBased {
+  const { keys = KEYS, ...more } = settings
   const context: StrategyContext = {
     node: `n${seed}`,
     runtime: clockRuntime(clock, seed),
-    keys: KEYS,
+    keys,
     cookieName: COOKIE_NAME,
     limits: { sessionBytes: 65_536 },
     emit: () => {},
     ended: () => {},
     logger: console,
   }
-  return new CookieBased(context, { maxHeaderBytes }, { foldName, foldNotes, ...parts })
+  return new CookieBased(context, { maxHeaderBytes: 7_000, ...more }, { foldName, foldNotes, ...parts })
 }
 
 export function sessionId(seed: number): SessionId {
@@ -96,6 +116,13 @@ export interface WorldOptions {
   readonly mutate?: (written: Written, presented: readonly string[]) => Written
   readonly fields?: Record<string, string>
   readonly id?: SessionId
+  readonly settings?: Partial<CookieSettings>
+}
+
+/** Of a session without a store: nothing waits. */
+export function atOnce<T>(value: MaybePromise<T>): T {
+  if (value instanceof Promise) throw new Error('a session without a store waits for nothing')
+  return value
 }
 
 export class CookieWorld {
@@ -106,24 +133,24 @@ export class CookieWorld {
   readonly requests: Request[] = []
   readonly answers: Answer[] = []
   /** Everything ever set, by name. */
-  readonly all: Map<string, { value: string; note: JournalNote; history: ReadonlySet<string> }> = new Map()
+  readonly all: Map<string, { value: string; cookies: readonly Note[]; note: JournalNote; history: ReadonlySet<string> }> = new Map()
   readonly deltas: Map<string, DeltaNote> = new Map()
   readonly delivered: Set<string> = new Set()
   readonly fields: Record<string, string>
   biggest = 0
   readonly #mutate: WorldOptions['mutate']
-  readonly #opener: ReturnType<typeof sealer>
+  readonly #opener: CookieNotes
 
   constructor(options: WorldOptions = {}) {
     const seed = options.seed ?? 1
     this.id = options.id ?? sessionId(seed)
     this.servers = Array.from({ length: options.servers ?? 2 }, (_, index) =>
-      cookieServer(this.clock, seed * 100 + index + 1, options.parts),
+      cookieServer(this.clock, seed * 100 + index + 1, options.parts, options.settings),
     )
     this.#mutate = options.mutate
     this.fields = options.fields ?? { a: '"0"', n: '0' }
-    this.#opener = sealer(KEYS, COOKIE_NAME, clockRuntime(this.clock, 9))
-    const created = (this.servers[0] as CookieBased).create(this.id, draftOf(this.fields))
+    this.#opener = new CookieNotes(sealer(KEYS, COOKIE_NAME, clockRuntime(this.clock, 9)), COOKIE_NAME, false)
+    const created = atOnce((this.servers[0] as CookieBased).create(this.id, draftOf(this.fields)))
     this.#record(created.jar, [])
     this.#deliver({ browser: this.browser, at: 0, jar: created.jar })
   }
@@ -137,7 +164,7 @@ export class CookieWorld {
   }
 
   open(server = 0, browser: Browser = this.browser): Opening {
-    return (this.servers[server % this.servers.length] as CookieBased).open(this.jar(browser))
+    return atOnce((this.servers[server % this.servers.length] as CookieBased).open(this.jar(browser)))
   }
 
   send(server: number, browser: Browser = this.browser): Request | undefined {
@@ -152,7 +179,7 @@ export class CookieWorld {
     const index = this.requests.indexOf(request)
     if (index >= 0) this.requests.splice(index, 1)
     const presented = [...(request.opened as unknown as { sizes: ReadonlyMap<string, number> }).sizes.keys()]
-    let written = request.server.write(request.opened, changeOf(edit, VIRTUAL_EPOCH + this.clock.ms))
+    let written = atOnce(request.server.write(request.opened, changeOf(edit, VIRTUAL_EPOCH + this.clock.ms)))
     written = this.#mutate?.(written, presented) ?? written
     this.#record(written.jar, presented)
     const answer = { browser, at: this.clock.ms, jar: written.jar }
@@ -235,9 +262,9 @@ export class CookieWorld {
   }
 
   #record(jar: JarDelta, presented: readonly string[]): void {
-    for (const { name, value } of jar.set) {
-      const plain = this.#opener.open(name, this.id.id, value) as Buffer
-      const note = decodeNote(name, plain) as JournalNote
+    for (const note of this.#opener.open(this.id.id, jar.set, () => undefined).notes) {
+      const { name } = note
+      const cookies = jar.set.filter((cookie) => cookie.name.startsWith(name))
       const seen = note.kind === 'delta' ? note.parents : presented.filter((other) => jar.delete.includes(other))
       const history = new Set(seen.flatMap((other) => [...(this.all.get(other)?.history ?? [])]))
       if (note.kind === 'delta') {
@@ -245,7 +272,7 @@ export class CookieWorld {
         this.deltas.set(name, note)
       }
       // A fold that was made before is the same note.
-      if (!this.all.has(name)) this.all.set(name, { value, note, history })
+      if (!this.all.has(name)) this.all.set(name, { value: cookies[0]?.value ?? '', cookies, note, history })
     }
   }
 }

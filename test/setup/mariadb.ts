@@ -2,8 +2,7 @@
  * A real MariaDB for tests, on 127.0.0.1, its data in a temporary folder. As root it runs as root: a change of user would take from it the
  * signal that ends it with the test process. Ended by pid: by `stop()`, else with the test process.
  */
-import { execFile, spawn } from 'node:child_process'
-import type { ChildProcess } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { existsSync, rmSync } from 'node:fs'
 import { cp, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -11,8 +10,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { freePort } from './ports.ts'
-import { waitFor, within } from './servers.ts'
-import type { RunningProcess } from './servers.ts'
+import { controlled, spawnServer, untilUp } from './server-process.ts'
+import type { RunningProcess } from './server-process.ts'
 
 export interface MariaDbOptions {
   /** More arguments, e.g. `['--read-only=1']`. */
@@ -56,10 +55,8 @@ GRANT ALL ON *.* TO '${USER}'@'%' WITH GRANT OPTION;
 const CACHE = fileURLToPath(new URL('../../.cache/mariadb', import.meta.url))
 const run = promisify(execFile)
 const asRoot = process.getuid?.() === 0 ? ['--user=root'] : []
-const living = new Set<ChildProcess>()
 const folders = new Set<string>()
 process.on('exit', () => {
-  for (const child of living) child.kill('SIGKILL')
   for (const folder of folders) rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
 })
 
@@ -110,9 +107,7 @@ async function launch(port: number, folder: string, args: readonly string[]): Pr
     `--init-file=${join(folder, 'first.sql')}`,
   ]
   const command = [program('mariadbd'), ...base, ...FAST, ...args]
-  const [file, ...rest] = SETPRIV === undefined ? command : [SETPRIV, '--pdeathsig', 'KILL', '--', ...command]
-  const child = spawn(file as string, rest, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })
-  const server = control(child)
+  const server = controlled(spawnServer(command, folder), 'mariadbd', { stopMs: 10_000 })
   const urlFor = (user: string, password: string, database = USER): string => `mysql://${user}:${password}@127.0.0.1:${port}/${database}`
   const running: RunningMariaDb = {
     ...server,
@@ -128,62 +123,10 @@ async function launch(port: number, folder: string, args: readonly string[]): Pr
     },
     restart: (other = args) => launch(port, folder, other),
   }
-  await untilUp(running)
+  // The line in its log, not a connection: that would be one of those that tests count.
+  await untilUp(running, 'mariadbd', () => running.output().includes('ready for connections'), 20_000)
   return running
 }
-
-/** The line in its log, not a connection: that would be one of those that tests count. */
-async function untilUp(server: RunningMariaDb): Promise<void> {
-  let ended = false
-  void server.exited.then(() => {
-    ended = true
-  })
-  const isUp = (): boolean => server.output().includes('ready for connections')
-  await waitFor(() => ended || isUp(), 20_000, 'mariadbd starting').catch(() => {})
-  if (!ended && isUp()) return
-  await server.kill()
-  throw new Error(`mariadbd did not start\n${server.output()}`)
-}
-
-function control(child: ChildProcess): RunningProcess {
-  let text = ''
-  const keep = (chunk: Buffer): void => {
-    text = (text + chunk.toString()).slice(-64_000)
-  }
-  child.stdout?.on('data', keep)
-  child.stderr?.on('data', keep)
-  living.add(child)
-  const exited = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve) => {
-    const end = (code: number | null, by: NodeJS.Signals | null): void => {
-      living.delete(child)
-      resolve({ code, signal: by })
-    }
-    child.once('exit', end)
-    child.once('error', (error) => {
-      text += `\nmariadbd: ${error.message}`
-      end(null, null)
-    })
-  })
-  const kill = async (): Promise<void> => {
-    child.kill('SIGKILL')
-    await exited
-  }
-  return {
-    pid: child.pid ?? 0,
-    output: () => text,
-    pause: () => void child.kill('SIGSTOP'),
-    resume: () => void child.kill('SIGCONT'),
-    kill,
-    async stop(): Promise<void> {
-      child.kill('SIGCONT')
-      child.kill('SIGTERM')
-      await within(exited, 10_000, 'mariadbd stopping').catch(kill)
-    },
-    exited,
-  }
-}
-
-const SETPRIV = ['/usr/bin/setpriv', '/bin/setpriv'].find((path) => existsSync(path))
 
 /** The server is not in everybody's PATH. */
 function program(name: string): string {

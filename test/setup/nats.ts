@@ -2,16 +2,15 @@
  * NATS servers for tests: one, or a cluster of three with routes. 127.0.0.1 only, no JetStream, ended by pid: by `stop()`, else when the
  * test process exits, else by the kernel.
  */
-import { spawn } from 'node:child_process'
-import type { ChildProcess } from 'node:child_process'
 import { existsSync, rmSync } from 'node:fs'
 import { chmod, mkdtemp, writeFile } from 'node:fs/promises'
 import { createConnection } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { freePort, freePorts } from './ports.ts'
-import { waitFor, within } from './servers.ts'
-import type { RunningProcess } from './servers.ts'
+import { controlled, spawnServer, untilUp } from './server-process.ts'
+import type { RunningProcess } from './server-process.ts'
+import { waitFor } from './waiting.ts'
 
 export interface RunningNats extends RunningProcess {
   readonly port: number
@@ -32,14 +31,8 @@ export interface NatsOptions {
 
 const INSTALL = 'install it: apt-get install nats-server (Debian), or put it into the PATH'
 const PROGRAM = ['/usr/sbin/nats-server', '/usr/bin/nats-server', '/usr/local/bin/nats-server'].find((path) => existsSync(path))
-const SETPRIV = ['/usr/bin/setpriv', '/bin/setpriv'].find((path) => existsSync(path))
-const AS_ROOT = process.getuid?.() === 0
-const UNPRIVILEGED = ['--reuid', '65534', '--regid', '65534', '--clear-groups']
-
-const living = new Set<ChildProcess>()
 const folders = new Set<string>()
 process.on('exit', () => {
-  for (const child of living) child.kill('SIGKILL')
   for (const folder of folders) rmSync(folder, { recursive: true, force: true })
 })
 
@@ -79,62 +72,9 @@ function routesOf(server: RunningNats): number {
 
 async function launch(port: number, args: readonly string[]): Promise<RunningNats> {
   if (PROGRAM === undefined) throw new Error(`nats-server is missing: ${INSTALL}`)
-  const all = [PROGRAM, '-a', '127.0.0.1', '-p', String(port), ...args]
-  const [file, ...rest] = (
-    SETPRIV === undefined ? all : [SETPRIV, ...(AS_ROOT ? UNPRIVILEGED : []), '--pdeathsig', 'KILL', '--', ...all]
-  ) as [string, ...string[]]
-  const child = spawn(file, rest, { cwd: '/', stdio: ['ignore', 'pipe', 'pipe'] })
-  const server = control(child)
-  let ended = false
-  void server.exited.then(() => {
-    ended = true
-  })
-  try {
-    await waitFor(async () => ended || (await greets(port)), 10_000, 'nats-server answering')
-    if (ended) throw new Error('nats-server ended while it started')
-  } catch (error) {
-    await server.kill()
-    throw new Error(`${(error as Error).message}\n${server.output()}`, { cause: error })
-  }
+  const server = controlled(spawnServer([PROGRAM, '-a', '127.0.0.1', '-p', String(port), ...args], '/', 'nobody'), 'nats-server')
+  await untilUp(server, 'nats-server', () => greets(port))
   return { ...server, port, url: `nats://127.0.0.1:${port}`, restart: () => launch(port, args) }
-}
-
-function control(child: ChildProcess): RunningProcess {
-  let text = ''
-  const keep = (chunk: Buffer): void => {
-    text = (text + chunk.toString()).slice(-64_000)
-  }
-  child.stdout?.on('data', keep)
-  child.stderr?.on('data', keep)
-  living.add(child)
-  const exited = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve) => {
-    const end = (code: number | null, signal: NodeJS.Signals | null): void => {
-      living.delete(child)
-      resolve({ code, signal })
-    }
-    child.once('exit', end)
-    child.once('error', (error) => {
-      text += `\nnats-server: ${error.message}`
-      end(null, null)
-    })
-  })
-  const kill = async (): Promise<void> => {
-    child.kill('SIGKILL')
-    await exited
-  }
-  return {
-    pid: child.pid ?? 0,
-    output: () => text,
-    pause: () => void child.kill('SIGSTOP'),
-    resume: () => void child.kill('SIGCONT'),
-    kill,
-    async stop() {
-      child.kill('SIGCONT')
-      child.kill('SIGTERM')
-      await within(exited, 5_000, 'nats-server stopping').catch(kill)
-    },
-    exited,
-  }
 }
 
 /** A NATS server speaks first, before TLS too. */

@@ -2,16 +2,15 @@
  * A real PostgreSQL for tests: the newest one that Debian has installed, on 127.0.0.1, its data in a temporary folder. It refuses to run
  * as root, so as root it runs as the user `postgres`. Ended by pid: by `stop()`, else with the test process.
  */
-import { execFile, spawn } from 'node:child_process'
-import type { ChildProcess } from 'node:child_process'
-import { existsSync, readFileSync, readdirSync, rmSync } from 'node:fs'
+import { execFile } from 'node:child_process'
+import { existsSync, readdirSync, rmSync } from 'node:fs'
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { freePort } from './ports.ts'
-import { waitFor, within } from './servers.ts'
-import type { RunningProcess } from './servers.ts'
+import { asUser, controlled, familyOf, spawnServer, untilUp } from './server-process.ts'
+import type { RunningProcess } from './server-process.ts'
 
 export interface PostgresOptions {
   /** More arguments, e.g. `['-c', 'fsync=on']`; off unless they say so. */
@@ -26,6 +25,11 @@ export interface RunningPostgres extends RunningProcess {
   readonly port: number
   /** Holds its data and its Unix socket, and may be read by its user. */
   readonly folder: string
+  /**
+   * As if the disk were full: none of its processes can make a file longer than that (RLIMIT_FSIZE), and PostgreSQL takes the short
+   * write that comes of it for a full disk. Needs neither root nor a mount.
+   */
+  limitFiles(bytes: number | 'unlimited'): Promise<void>
   /** The same address for another user, password or database. */
   urlFor(user: string, password: string, database?: string): string
   /** Starts it again on the same port with the same data after `kill()` or `stop({ keep: true })`. */
@@ -41,10 +45,8 @@ const FAST = ['fsync=off', 'full_page_writes=off', 'autovacuum=off', 'shared_buf
 
 const run = promisify(execFile)
 const isRoot = process.getuid?.() === 0
-const living = new Set<ChildProcess>()
 const folders = new Set<string>()
 process.on('exit', () => {
-  for (const child of living) for (const pid of family(child.pid)) signal(pid, 'SIGKILL')
   for (const folder of folders) rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
 })
 
@@ -58,7 +60,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Runn
   template ??= makeTemplate()
   const data = await template
   const folder = await privateFolder('holdfast-postgres-')
-  await asUser('cp', ['-r', data, join(folder, 'data')])
+  await asPostgres('cp', '-r', data, join(folder, 'data'))
   return launch(options.port ?? (await freePort()), folder, options.args ?? [])
 }
 
@@ -69,7 +71,7 @@ async function makeTemplate(): Promise<string> {
   await chmod(passwordFile, 0o644)
   const data = join(folder, 'data')
   const how = ['--pgdata', data, '--username', USER, '--auth=scram-sha-256', '--pwfile', passwordFile]
-  await asUser(program('initdb'), [...how, '--encoding=UTF8', '--locale=C', '--no-sync', '--no-instructions'])
+  await asPostgres(program('initdb'), ...how, '--encoding=UTF8', '--locale=C', '--no-sync', '--no-instructions')
   return data
 }
 
@@ -94,9 +96,8 @@ async function privateFolder(prefix: string): Promise<string> {
 async function launch(port: number, folder: string, args: readonly string[]): Promise<RunningPostgres> {
   const base = ['-D', join(folder, 'data'), '-p', String(port), '-k', folder, '-c', 'listen_addresses=127.0.0.1']
   for (const setting of FAST) base.push('-c', setting)
-  const [command, prefix] = userCommand(program('postgres'), ['--pdeathsig', 'KILL'])
-  const child = spawn(command, [...prefix, ...base, ...args], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })
-  const server = control(child)
+  const kind = { hasChildren: true, stopSignal: 'SIGINT', stopMs: 10_000 } as const
+  const server = controlled(spawnServer([program('postgres'), ...base, ...args], folder, 'postgres'), 'postgres', kind)
   const urlFor = (user: string, password: string, database = 'postgres'): string =>
     `postgres://${user}:${password}@127.0.0.1:${port}/${database}`
   const running: RunningPostgres = {
@@ -105,100 +106,23 @@ async function launch(port: number, folder: string, args: readonly string[]): Pr
     folder,
     url: urlFor(USER, PASSWORD),
     urlFor,
+    async limitFiles(bytes): Promise<void> {
+      for (const pid of familyOf(server.pid)) {
+        await asPostgres('prlimit', '--pid', String(pid), `--fsize=${bytes}:`).catch((error: unknown) => {
+          // A connection may have ended meanwhile.
+          if (familyOf(server.pid).includes(pid)) throw error
+        })
+      }
+    },
     async stop({ keep = false } = {}): Promise<void> {
-      server.resume()
-      signal(child.pid, 'SIGINT')
-      await within(server.exited, 10_000, 'postgres stopping').catch(server.kill)
+      await server.stop()
       if (!keep) await discard(folder)
     },
     restart: () => launch(port, folder, args),
   }
-  await untilUp(running)
+  // The line in its log, not a connection: that would be one of those that tests count.
+  await untilUp(running, 'postgres', () => running.output().includes('ready to accept connections'), 20_000)
   return running
-}
-
-/** The line in its log, not a connection: that would be one of those that tests count. */
-async function untilUp(server: RunningPostgres): Promise<void> {
-  let ended = false
-  void server.exited.then(() => {
-    ended = true
-  })
-  await waitFor(() => ended || server.output().includes('ready to accept connections'), 20_000, 'postgres starting').catch(() => {})
-  if (!ended && server.output().includes('ready to accept connections')) return
-  await server.kill()
-  throw new Error(`postgres did not start\n${server.output()}`)
-}
-
-function control(child: ChildProcess): RunningProcess {
-  let text = ''
-  const keep = (chunk: Buffer): void => {
-    text = (text + chunk.toString()).slice(-64_000)
-  }
-  child.stdout?.on('data', keep)
-  child.stderr?.on('data', keep)
-  living.add(child)
-  const exited = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve) => {
-    const end = (code: number | null, by: NodeJS.Signals | null): void => {
-      living.delete(child)
-      resolve({ code, signal: by })
-    }
-    child.once('exit', end)
-    child.once('error', (error) => {
-      text += `\npostgres: ${error.message}`
-      end(null, null)
-    })
-  })
-  const tellAll = (what: NodeJS.Signals): number[] => {
-    // The postmaster first: a stopped one starts no further process.
-    const pids = family(child.pid)
-    for (const pid of pids) signal(pid, what)
-    return pids
-  }
-  const kill = async (): Promise<void> => {
-    const pids = tellAll('SIGKILL')
-    await exited
-    await waitFor(() => pids.every((pid) => !isRunning(pid)), 10_000, 'all of postgres gone')
-  }
-  return {
-    pid: child.pid ?? 0,
-    output: () => text,
-    pause: () => void tellAll('SIGSTOP'),
-    resume: () => void tellAll('SIGCONT'),
-    kill,
-    stop: kill,
-    exited,
-  }
-}
-
-/** The process and its children: each connection is one, in a process group of its own. */
-function family(pid: number | undefined): number[] {
-  if (pid === undefined) return []
-  const children = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && parentOf(name) === pid)
-  return [pid, ...children.map(Number)]
-}
-
-function parentOf(pid: string): number | undefined {
-  try {
-    return Number(/^PPid:\s+(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1])
-  } catch {
-    return undefined
-  }
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
-  } catch {
-    return false
-  }
-}
-
-function signal(pid: number | undefined, what: NodeJS.Signals): void {
-  try {
-    if (pid !== undefined) process.kill(pid, what)
-  } catch {
-    // It has ended already.
-  }
 }
 
 /** Programs of the server are not in Debian's PATH. */
@@ -211,15 +135,7 @@ export function program(name: string): string {
   return found
 }
 
-async function asUser(command: string, args: readonly string[]): Promise<void> {
-  const [file, prefix] = userCommand(command, [])
-  await run(file, [...prefix, ...args], { cwd: '/' })
-}
-
-const SETPRIV = ['/usr/bin/setpriv', '/bin/setpriv'].find((path) => existsSync(path))
-
-function userCommand(command: string, options: readonly string[]): [string, string[]] {
-  if (SETPRIV === undefined) return [command, []]
-  const user = isRoot ? ['--reuid=postgres', '--regid=postgres', '--init-groups'] : []
-  return [SETPRIV, [...user, ...options, '--', command]]
+async function asPostgres(...command: readonly string[]): Promise<void> {
+  const [file, ...args] = asUser(command, 'postgres') as [string, ...string[]]
+  await run(file, args, { cwd: '/' })
 }

@@ -1,93 +1,15 @@
 /** Redis with TLS, with Sentinel and as a cluster, and Valkey: real servers, as in `servers.ts`. */
-import { execFile, spawn } from 'node:child_process'
-import type { ChildProcess } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { execFile } from 'node:child_process'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { createConnection } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { createClient } from '@redis/client'
 import { freePort, freePorts } from './ports.ts'
-import { startRedis, waitFor, within } from './servers.ts'
-import type { RunningProcess, RunningRedis } from './servers.ts'
-
-export interface Server extends RunningProcess {
-  readonly port: number
-}
-
-const living = new Set<ChildProcess>()
-process.on('exit', () => {
-  for (const child of living) child.kill('SIGKILL')
-})
-
-/** Linux ends the server when the test process dies, even by SIGKILL. */
-const SETPRIV = ['/usr/bin/setpriv', '/bin/setpriv'].find((path) => existsSync(path))
-
-async function launch(program: string, port: number, folder: string, args: readonly string[]): Promise<Server> {
-  const [file, all] = SETPRIV === undefined ? [program, args] : [SETPRIV, ['--pdeathsig', 'KILL', '--', program, ...args]]
-  const child = spawn(file, all, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })
-  living.add(child)
-  let text = ''
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (text = (text + chunk.toString()).slice(-64_000)))
-  let ended = false
-  const exited = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve) => {
-    const end = (code: number | null, signal: NodeJS.Signals | null): void => {
-      ended = true
-      living.delete(child)
-      resolve({ code, signal })
-    }
-    child.once('exit', end)
-    child.once('error', (error) => {
-      text += `\n${program}: ${error.message}`
-      end(null, null)
-    })
-  })
-  const kill = async (): Promise<void> => {
-    child.kill('SIGKILL')
-    await exited
-  }
-  try {
-    await waitFor(async () => ended || (await answers(port)), 10_000, `${program} answering`)
-    if (ended) throw new Error(`${program} ended while it started: is it installed?`)
-  } catch (error) {
-    await kill()
-    throw new Error(`${(error as Error).message}\n${text}`, { cause: error })
-  }
-  return {
-    port,
-    pid: child.pid ?? 0,
-    output: () => text,
-    pause: () => void child.kill('SIGSTOP'),
-    resume: () => void child.kill('SIGCONT'),
-    kill,
-    stop: async () => {
-      child.kill('SIGCONT')
-      child.kill('SIGTERM')
-      await within(exited, 5_000, `${program} stopping`).catch(kill)
-    },
-    exited,
-  }
-}
-
-/** Whatever it says, also that it wants a password. */
-function answers(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = createConnection({ port, host: '127.0.0.1' })
-    const end = (isUp: boolean): void => {
-      socket.destroy()
-      resolve(isUp)
-    }
-    socket.setTimeout(1_000, () => end(false))
-    socket.once('error', () => end(false))
-    socket.once('connect', () => socket.write('PING\r\n'))
-    socket.once('data', () => end(true))
-  })
-}
-
-function plainArgs(port: number, folder: string): string[] {
-  return ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--save', '', '--appendonly', 'no', '--daemonize', 'no']
-}
+import { controlled, spawnServer, untilUp } from './server-process.ts'
+import type { RunningProcess } from './server-process.ts'
+import { answersPing, startRedis, waitFor } from './servers.ts'
+import type { RedisProgram, RunningRedis } from './servers.ts'
 
 /** Sends commands to one server, outside of what is tested. */
 export async function askServer(port: number, ...commands: readonly (readonly string[])[]): Promise<unknown> {
@@ -108,15 +30,8 @@ export interface Started {
   stop(): Promise<void>
 }
 
-export async function startValkey(): Promise<Started & { readonly port: number }> {
-  const folder = await mkdtemp(join(tmpdir(), 'holdfast-valkey-'))
-  const port = await freePort()
-  const server = await launch('valkey-server', port, folder, plainArgs(port, folder))
-  const stop = async (): Promise<void> => {
-    await server.stop()
-    await rm(folder, { recursive: true, force: true })
-  }
-  return { url: `redis://127.0.0.1:${port}`, port, stop }
+export function startValkey(): Promise<RunningRedis> {
+  return startRedis({ program: 'valkey-server' })
 }
 
 // ---------------------------------------------------------------- TLS
@@ -177,7 +92,7 @@ export async function startTlsRedis(): Promise<TlsRedis> {
 export interface SentinelRedis extends Started {
   readonly master: RunningRedis
   readonly replica: RunningRedis
-  readonly sentinel: Server
+  readonly sentinel: RunningProcess & { readonly port: number }
 }
 
 const MASTER_NAME = 'sessions'
@@ -185,17 +100,18 @@ const MASTER_NAME = 'sessions'
 const DOWN_AFTER_MS = 600
 
 /** One master with one replica, and a Sentinel that alone decides. */
-export async function startSentinel(): Promise<SentinelRedis> {
+export async function startSentinel(program: RedisProgram = 'redis-server'): Promise<SentinelRedis> {
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-sentinel-'))
-  const master = await startRedis()
-  const replica = await startRedis({ args: ['--replicaof', '127.0.0.1', String(master.port)] })
+  const master = await startRedis({ program })
+  const replica = await startRedis({ program, args: ['--replicaof', '127.0.0.1', String(master.port)] })
   await waitFor(async () => String(await askServer(replica.port, ['INFO', 'replication'])).includes('master_link_status:up'))
   const port = await freePort()
   const file = join(folder, 'sentinel.conf')
   const monitor = `sentinel monitor ${MASTER_NAME} 127.0.0.1 ${master.port} 1`
   const times = `sentinel down-after-milliseconds ${MASTER_NAME} ${DOWN_AFTER_MS}\nsentinel failover-timeout ${MASTER_NAME} 4000`
   await writeFile(file, `port ${port}\nbind 127.0.0.1\ndir ${folder}\n${monitor}\n${times}\n`)
-  const sentinel = await launch('redis-server', port, folder, [file, '--sentinel'])
+  const sentinel = { ...controlled(spawnServer([program, file, '--sentinel'], folder), `${program} --sentinel`), port }
+  await untilUp(sentinel, `${program} --sentinel`, () => answersPing(port))
   await waitFor(async () => ((await askServer(port, ['SENTINEL', 'REPLICAS', MASTER_NAME])) as unknown[]).length === 1)
   const stop = async (): Promise<void> => {
     for (const server of [sentinel, master, replica]) {
@@ -222,12 +138,12 @@ export interface ClusterRedis extends Started {
 
 const SLOTS = 16_384
 
-export async function startCluster(): Promise<ClusterRedis> {
+export async function startCluster(program: RedisProgram = 'redis-server'): Promise<ClusterRedis> {
   const nodes: RunningRedis[] = []
   const buses = await freePorts(4)
   for (const bus of buses) {
     const args = ['--cluster-enabled', 'yes', '--cluster-port', String(bus), '--cluster-node-timeout', '1000']
-    nodes.push(await startRedis({ args: [...args, '--cluster-require-full-coverage', 'no'] }))
+    nodes.push(await startRedis({ program, args: [...args, '--cluster-require-full-coverage', 'no'] }))
   }
   const [first, second, third, replica] = nodes as [RunningRedis, RunningRedis, RunningRedis, RunningRedis]
   const masters = [first, second, third]

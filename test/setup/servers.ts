@@ -4,139 +4,29 @@
  */
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createConnection } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { freePort } from './ports.ts'
+import { controlled, spawnServer, untilUp } from './server-process.ts'
+import type { RunningProcess } from './server-process.ts'
 
-/**
- * Waits until the condition returns (or resolves to) something truthy, and returns it. A condition that throws counts as
- * "not yet"; its last error becomes the cause. Throws after `deadlineMs` (default 10 s).
- */
-export async function waitFor<T>(condition: () => T | Promise<T>, deadlineMs = 10_000, what = 'the condition'): Promise<NonNullable<T>> {
-  const until = performance.now() + deadlineMs
-  let cause: unknown
-  for (;;) {
-    try {
-      const result = await within(Promise.resolve(condition()), Math.max(1, until - performance.now()), what)
-      if (result) return result
-      cause = undefined
-    } catch (error) {
-      cause = error
-    }
-    if (performance.now() >= until) throw new Error(`did not happen within ${deadlineMs} ms: ${what}`, { cause })
-    await new Promise((resolve) => setTimeout(resolve, 10))
-  }
-}
+export { waitFor, within } from './waiting.ts'
 
-/** The promise's result, or an error after `deadlineMs`. */
-export async function within<T>(promise: Promise<T>, deadlineMs: number, what: string): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`did not end within ${deadlineMs} ms: ${what}`)), deadlineMs)
-  })
-  try {
-    return await Promise.race([promise, late])
-  } finally {
-    clearTimeout(timer)
-  }
-}
-
-/** A process under the test's control. */
-export interface RunningProcess {
-  readonly pid: number
-  /** Everything it wrote so far, both streams: for messages of failing tests. */
-  output(): string
-  /** SIGSTOP: the process freezes, its connections stay open. */
-  pause(): void
-  /** SIGCONT. */
-  resume(): void
-  /** SIGKILL; resolves once the process is gone. */
-  kill(): Promise<void>
-  /** SIGTERM, then SIGKILL after 5 s; resolves once the process is gone. Safe to call twice. */
-  stop(): Promise<void>
-  /** Resolves when the process has ended, whatever the reason. */
-  readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>
-}
-
-const living = new Set<ChildProcess>()
-process.on('exit', () => {
-  for (const child of living) child.kill('SIGKILL')
-})
-
-function control(child: ChildProcess, what: string): RunningProcess {
-  let text = ''
-  const keep = (chunk: Buffer): void => {
-    text = (text + chunk.toString()).slice(-64_000)
-  }
-  child.stdout?.on('data', keep)
-  child.stderr?.on('data', keep)
-  living.add(child)
-  const exited = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve) => {
-    child.once('exit', (code, signal) => {
-      living.delete(child)
-      resolve({ code, signal })
-    })
-    child.once('error', (error) => {
-      living.delete(child)
-      text += `\n${what}: ${error.message}`
-      resolve({ code: null, signal: null })
-    })
-  })
-  const kill = async (): Promise<void> => {
-    child.kill('SIGKILL')
-    await exited
-  }
-  return {
-    pid: child.pid ?? 0,
-    output: () => text,
-    pause: () => void child.kill('SIGSTOP'),
-    resume: () => void child.kill('SIGCONT'),
-    kill,
-    stop: async () => {
-      child.kill('SIGCONT')
-      child.kill('SIGTERM')
-      await within(exited, 5_000, `${what} stopping`).catch(kill)
-    },
-    exited,
-  }
-}
-
-async function untilUp(server: RunningProcess, what: string, isUp: () => Promise<boolean>): Promise<void> {
-  let ended = false
-  void server.exited.then(() => {
-    ended = true
-  })
-  try {
-    await waitFor(async () => ended || (await isUp()), 10_000, `${what} answering`)
-    if (ended) throw new Error(`${what} ended while it started`)
-  } catch (error) {
-    await server.kill()
-    throw new Error(`${(error as Error).message}\n${server.output()}`, { cause: error })
-  }
-}
-
-/** Linux ends the server when the test process dies, even by SIGKILL. */
-const SETPRIV = ['/usr/bin/setpriv', '/bin/setpriv'].find((path) => existsSync(path))
-function spawnServer(command: string, args: readonly string[], cwd: string): ChildProcess {
-  const [file, all] = SETPRIV === undefined ? [command, args] : [SETPRIV, ['--pdeathsig', 'KILL', '--', command, ...args]]
-  return spawn(file, all, { cwd, stdio: ['ignore', 'pipe', 'pipe'] })
-}
-
-/** Sends one inline command and resolves to the first line of the answer: enough to see that a server answers. */
-function ask(port: number, line: string): Promise<string> {
-  return new Promise((resolve, reject) => {
+/** Whatever it says, also that it wants a password. */
+export function answersPing(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
     const socket = createConnection({ port, host: '127.0.0.1' })
-    socket.setTimeout(1_000, () => socket.destroy(new Error('no answer')))
-    socket.once('error', reject)
-    socket.once('connect', () => socket.write(`${line}\r\n`))
-    socket.once('data', (data) => {
-      resolve(data.toString().split('\r\n')[0] ?? '')
+    const end = (isUp: boolean): void => {
       socket.destroy()
-    })
+      resolve(isUp)
+    }
+    socket.setTimeout(1_000, () => end(false))
+    socket.once('error', () => end(false))
+    socket.once('connect', () => socket.write('PING\r\n'))
+    socket.once('data', () => end(true))
   })
 }
 
@@ -148,23 +38,28 @@ export interface RunningRedis extends RunningProcess {
   restart(): Promise<RunningRedis>
 }
 
+/** They speak the same protocol and take the same arguments. */
+export type RedisProgram = 'redis-server' | 'valkey-server'
+
 export interface RedisOptions {
+  /** Default redis-server. */
+  program?: RedisProgram
   /** More arguments, e.g. `['--appendonly', 'yes']`. */
   args?: readonly string[]
   /** Default: a free one. */
   port?: number
 }
 
-/** Debian's redis-server, without persistence unless `args` say otherwise. */
+/** Debian's redis-server or valkey-server, without persistence unless `args` say otherwise. */
 export async function startRedis(options: RedisOptions = {}): Promise<RunningRedis> {
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-redis-'))
-  return launchRedis(options.port ?? (await freePort()), folder, options.args ?? [])
+  return launchRedis(options.program ?? 'redis-server', options.port ?? (await freePort()), folder, options.args ?? [])
 }
 
-async function launchRedis(port: number, folder: string, args: readonly string[]): Promise<RunningRedis> {
+async function launchRedis(program: RedisProgram, port: number, folder: string, args: readonly string[]): Promise<RunningRedis> {
   const base = ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--save', '', '--appendonly', 'no', '--daemonize', 'no']
-  const server = control(spawnServer('redis-server', [...base, ...args], folder), 'redis-server')
-  await untilUp(server, 'redis-server', async () => (await ask(port, 'PING')).startsWith('+PONG'))
+  const server = controlled(spawnServer([program, ...base, ...args], folder), program)
+  await untilUp(server, program, () => answersPing(port))
   return {
     ...server,
     port,
@@ -173,7 +68,7 @@ async function launchRedis(port: number, folder: string, args: readonly string[]
       await server.stop()
       await rm(folder, { recursive: true, force: true })
     },
-    restart: () => launchRedis(port, folder, args),
+    restart: () => launchRedis(program, port, folder, args),
   }
 }
 
@@ -213,7 +108,7 @@ export async function spawnNode(script: string | URL, options: SpawnNodeOptions 
   })
   child.stdin?.on('error', () => {})
   child.stdio[3]?.on('error', () => {})
-  const node = withLines(child, control(child, path), path)
+  const node = withLines(child, controlled(child, path), path)
   const wanted = options.ready ?? /^READY\b/
   if (wanted === false) return { ...node, ready: '' }
   try {

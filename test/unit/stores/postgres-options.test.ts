@@ -1,15 +1,7 @@
-import { execFile } from 'node:child_process'
-import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 import { SessionError } from '../../../src/errors.ts'
 import { postgresStore } from '../../../src/stores/postgres.ts'
 import { checkedPostgresOptions } from '../../../src/stores/postgres-options.ts'
-
-const SRC = fileURLToPath(new URL('../../../src', import.meta.url))
 
 function refusal(target: unknown, options?: unknown): string {
   try {
@@ -54,25 +46,4 @@ test('postgres - every way to ask for TLS in the url verifies, but the one that 
     expect(asked(`postgres://h/d?sslmode=${mode}&uselibpqcompat=true`)).toBe('postgres://h/d?sslmode=verify-full')
   for (const mode of ['disable', 'no-verify']) expect(asked(`postgres://h/d?sslmode=${mode}`)).toBe(`postgres://h/d?sslmode=${mode}`)
   expect(asked('postgres://h/d?sslmode=no-verify&sslrootcert=f&ssl=0', true)).toBe('postgres://h/d')
-})
-
-test('postgres - the driver loads with ready() and not before; a missing one is named with its install command', async () => {
-  // Outside the project, where no pg can be found.
-  const folder = await mkdtemp(join(tmpdir(), 'holdfast-driver-'))
-  try {
-    for (const part of ['stores', 'core', 'errors.ts']) await cp(join(SRC, part), join(folder, part), { recursive: true })
-    await writeFile(join(folder, 'package.json'), '{ "type": "module" }')
-    await writeFile(
-      join(folder, 'main.ts'),
-      `import { postgresStore } from './stores/postgres.ts'
-       import { systemRuntime } from './core/runtime.ts'
-       const store = postgresStore({ url: 'postgres://127.0.0.1:1/x' })
-       const context = { runtime: systemRuntime(), logger: console, deadlineMs: 500, stateChanged() {} }
-       await store.ready(context).catch(({ code, message }) => console.log(code, message))`,
-    )
-    const { stdout } = await promisify(execFile)(process.execPath, [join(folder, 'main.ts')], { cwd: folder })
-    expect(stdout.trim()).toBe('DEPENDENCY_MISSING postgresStore needs the package pg, which is not installed: npm install pg')
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
 })

@@ -1,6 +1,8 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { packFields, packText, unpackRecord, unpackText, wholeMs } from '../../../src/stores/postgres-record.ts'
+import { packFields, unpackRecord } from '../../../src/stores/postgres-record.ts'
+import { packText, unpackText } from '../../../src/stores/sql-record.ts'
+import { wholeMs } from '../../../src/stores/store-clock.ts'
 
 const anyText = fc.string({ unit: fc.oneof(fc.nat({ max: 0xffff }).map((code) => String.fromCharCode(code)), fc.constantFrom('\0', '\x1d', '\ud83c', '\udf6a', '0000')) }) // biome-ignore format: a table
 

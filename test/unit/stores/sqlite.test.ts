@@ -1,7 +1,10 @@
+import { execFile, spawnSync } from 'node:child_process'
 import { chmod, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { systemRuntime } from '../../../src/core/runtime.ts'
 import type { SessionStore, StoreContext } from '../../../src/seam.ts'
@@ -140,6 +143,38 @@ test('sqlite and memory - expired sessions are swept and reported once, marks si
   other.close()
 })
 
+test('sqlite - one process sweeps at a time; another takes over when it closes, or some time after it died', async () => {
+  const world = createVirtualWorld()
+  const reporting = async (reported: string[]): Promise<SessionStore> => {
+    const store = await ready({ runtime: world.runtime(), expired: (key) => void reported.push(key) })
+    return store
+  }
+  const expire = async (store: SessionStore, name: string): Promise<void> => {
+    for (let index = 0; index < 150; index++) await store.create(`${name}${index}`, draft(world.runtime().now()), 'w')
+    await world.advance(70_000)
+  }
+  const [byFirst, bySecond]: [string[], string[]] = [[], []]
+  const [first, second] = [await reporting(byFirst), await reporting(bySecond)]
+  await expire(first, 'a')
+  await expire(first, 'b')
+  expect([byFirst.length, bySecond.length].sort()).toEqual([0, 300])
+  const [sweeper, other, byOther] = byFirst.length > 0 ? [first, second, bySecond] : [second, first, byFirst]
+  open.splice(open.indexOf(sweeper), 1)
+  await sweeper.close()
+  await expire(other, 'c')
+  expect(byOther).toHaveLength(150)
+  const dead = new DatabaseSync(file)
+  for (const until of [world.runtime().now() + 74_000, world.runtime().now() + 3_600_000_000]) {
+    dead.prepare("UPDATE holdfast_sweeper_v1 SET owner = 'somebody', until_at = ?").run(until)
+    await expire(other, `d${until}`)
+    // The second end is none that a living process gives: its clock was wrong.
+    expect(byOther).toHaveLength(until > world.runtime().now() + 100_000 ? 450 : 150)
+    await world.advance(40_000)
+  }
+  expect(byOther).toHaveLength(450)
+  dead.close()
+})
+
 test('sqlite - nothing runs before ready() or after close()', async () => {
   const store = sqliteStore({ file })
   await expect(store.read('k')).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' })
@@ -157,6 +192,22 @@ test('sqlite - two users of one store in one process: it closes with the second'
   await store.close()
   await expect(store.read('k')).rejects.toThrow('ready() first')
 })
+
+/** A small disk of its own, in a mount namespace: the kernel grants it to root, and mostly to others as root of a user namespace. */
+const OWN_DISK = ['--mount', ...(process.getuid?.() === 0 ? [] : ['--user', '--map-root-user']), 'sh', '-c']
+const mayMount = spawnSync('unshare', [...OWN_DISK, 'mount -t tmpfs tmpfs /tmp']).status === 0
+
+// Without the right to mount there is no disk that could be filled.
+test.skipIf(!mayMount)(
+  'sqlite - a full disk: writes are STORE_UNAVAILABLE and say so, reads work, and it goes on once there is room',
+  async () => {
+    const script = fileURLToPath(new URL('sqlite-full-disk.ts', import.meta.url))
+    const inside = 'mount -t tmpfs -o size=400k tmpfs "$1" && exec "$0" "$2" "$1/sessions.db"'
+    const { stdout } = await promisify(execFile)('unshare', [...OWN_DISK, inside, process.execPath, folder, script], { timeout: 20_000 })
+    const full = expect.stringMatching(/^STORE_UNAVAILABLE 503 sqliteStore cannot use [^ ]+: the disk is full: make room$/)
+    expect(JSON.parse(stdout)).toEqual({ refused: [full, full], version: 1, value: 'x', isAbsent: true, after: 'true' })
+  },
+)
 
 // Root may write anything.
 test.skipIf(process.getuid?.() === 0)('sqlite - a file that may only be read is refused with what to do', async () => {

@@ -133,7 +133,7 @@ describe('dedicated - the end of a session', () => {
     expect(await strategy.destroy(mine)).toEqual({ set: [], delete: [(mine as DedicatedOpened).notes[0]?.name] })
     await expect(strategy.write(mine, change({ a: '1' }))).rejects.toEqual(code('SESSION_GONE'))
     await expect(strategy.update(mine, () => change({ a: '1' }))).rejects.toEqual(code('SESSION_GONE'))
-    await expect(strategy.replace(mine, id('k2'), draft())).rejects.toEqual(code('SESSION_GONE'))
+    await expect(strategy.replace(mine, id('k2'), () => draft())).rejects.toEqual(code('SESSION_GONE'))
     expect(await strategy.open(jar('k'))).toMatchObject({ outcome: 'gone', reason: 'destroyed', endedAt: runtime.now() })
     expect(await strategy.open(jar('k2'))).toMatchObject({ outcome: 'gone', reason: 'unknown' })
     expect(ended[0]).toBe('k destroyed')
@@ -142,7 +142,7 @@ describe('dedicated - the end of a session', () => {
   test('a write of the old id after login is SESSION_REPLACED', async () => {
     const strategy = start(memoryStore())
     const { opened: mine } = await strategy.create(id('k'), draft())
-    await strategy.replace(await opened(strategy, 'k'), id('k2'), draft({ a: '1' }, { userId: 'ada' }))
+    await strategy.replace(await opened(strategy, 'k'), id('k2'), () => draft({ a: '1' }, { userId: 'ada' }))
     await expect(strategy.write(mine, change({ a: '2' }))).rejects.toEqual(code('SESSION_REPLACED'))
     await expect(strategy.update(mine, () => change({ a: '2' }))).rejects.toEqual(code('SESSION_REPLACED'))
     expect(await strategy.reload(mine)).toMatchObject({ outcome: 'gone', reason: 'replaced' })
@@ -273,7 +273,8 @@ function flaky(): SessionStore & {
     read: (key: string) => wrap(() => store.read(key)),
     patch: (key: string, patch: Parameters<SessionStore['patch']>[1]) => wrap(() => store.patch(key, patch)),
     create: (key: string, given: Draft, writeId: string) => wrap(() => store.create(key, given, writeId)),
-    replace: (from: string, to: string, given: Draft, writeId: string) => wrap(() => store.replace(from, to, given, writeId)),
+    replace: (from: string, to: string, given: Draft, writeId: string, ifVersion?: number) =>
+      wrap(() => store.replace(from, to, given, writeId, ifVersion)),
   }
   async function wrap<R>(work: () => Promise<R>): Promise<R> {
     self.calls += 1
@@ -299,7 +300,7 @@ describe('dedicated - outages', () => {
     store.lose = 1
     expect((await passing(strategy.write(mine, change({}, { n: 1 })))).opened.record.get('n')).toBe('1')
     store.lose = 1
-    await passing(strategy.replace(mine, id('k2'), draft({ n: '7' })))
+    await passing(strategy.replace(mine, id('k2'), () => draft({ n: '7' })))
     store.lose = 1
     expect((await passing(opened(strategy, 'k2'))).record.get('n')).toBe('7')
   })

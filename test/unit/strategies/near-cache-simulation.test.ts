@@ -1,102 +1,37 @@
 import { describe, expect, test } from 'vitest'
-import { deriveKeys } from '../../../src/core/keys.ts'
-import type { Change, Note, RunningStrategy, SessionId } from '../../../src/seam.ts'
-import { dedicated } from '../../../src/strategies/dedicated.ts'
-import { createVirtualWorld, type VirtualWorld } from '../../setup/virtual-runtime.ts'
-import { type Fault, type StoreWorld, storeWorld } from './announcing-store.ts'
+import { createVirtualWorld } from '../../setup/virtual-runtime.ts'
+import { type Fault, storeWorld } from './announcing-store.ts'
+import {
+  awake,
+  crash,
+  LEASE_MS,
+  newRun,
+  newVisitor,
+  pause,
+  read,
+  revoke,
+  type Run,
+  type Server,
+  serverOf,
+  type Visitor,
+  write,
+} from './near-cache-world.ts'
 
 const SERVERS = 3
 const VISITORS = 2
-const STEPS = 120
-const LEASE_MS = 80
-const SEEDS = 300
+const MOST_SERVERS = 5
+const STEPS = 160
+const SEEDS = 100
 const SEEDS_TO_CATCH = 300
-
-interface Visitor {
-  readonly id: SessionId
-  notes: Note[]
-  /** What the jar has seen. */
-  seen: number
-}
-
-interface Run {
-  readonly world: VirtualWorld
-  readonly store: StoreWorld
-  readonly servers: readonly RunningStrategy[]
-  readonly violations: string[]
-  /** Answers that took no virtual time: they came from a near copy. */
-  cached: number
-  reads: number
-}
-
-interface Signals {
-  isWatched?(key: string): boolean
-  ended?(key: string): void
-}
-
-function serverOf(world: VirtualWorld, store: StoreWorld, leaseMs: number, signals: Signals = {}): RunningStrategy {
-  return dedicated({ store: store.server(), nearCache: { leaseMs }, deadlineMs: 1_000 }).start({
-    node: 'n',
-    runtime: world.runtime(),
-    keys: deriveKeys(['x'.repeat(32)], 'session'),
-    cookieName: 'session',
-    limits: { sessionBytes: 65_536 },
-    emit: () => {},
-    ended: signals.ended ?? (() => {}),
-    ...(signals.isWatched !== undefined && { isWatched: signals.isWatched }),
-    logger: console,
-  })
-}
-
-async function read(run: Run, server: RunningStrategy, visitor: Visitor): Promise<void> {
-  const { world, store, violations } = run
-  const at = world.elapsed()
-  const jar = { ...visitor.id, notes: visitor.notes, headerBytes: 0 }
-  const { seen } = visitor
-  const opening = await server.open(jar)
-  run.reads += 1
-  if (world.elapsed() === at) run.cached += 1
-  const floor = [...store.history(visitor.id.key)]
-  if (opening.outcome === 'regressed') violations.push(`regressed at ${at}: nothing was lost`)
-  if (opening.outcome !== 'found') return
-  const version = (opening.opened as unknown as { stored: { version: number } }).stored.version
-  if (version < seen) violations.push(`stale for its own visitor at ${at}: ${version} after ${seen}`)
-  // What the store held a lease before the question: nothing older may be answered, and nothing that had ended by then.
-  const old = floor.findLast(([changedAt]) => changedAt <= at - LEASE_MS)?.[1]
-  if (old === 0) violations.push(`accepted at ${at} though it had ended a lease before`)
-  if (old !== undefined && version < old) violations.push(`a foreign change unseen for longer than the lease at ${at}`)
-  const delta = server.settle(opening.opened, true)
-  if (delta === undefined) return
-  visitor.notes = [...visitor.notes.filter(({ name }) => !delta.delete.includes(name)), ...delta.set]
-  visitor.seen = Math.max(visitor.seen, version)
-}
-
-async function write(server: RunningStrategy, visitor: Visitor, value: number): Promise<void> {
-  const jar = { ...visitor.id, notes: visitor.notes, headerBytes: 0 }
-  const opening = await server.open(jar)
-  if (opening.outcome !== 'found') return
-  const change: Change = { set: new Map([['n', String(value)]]), add: new Map(), touchAt: 0 }
-  const written = await server.write(opening.opened, change)
-  visitor.notes = [...visitor.notes.filter(({ name }) => !written.jar.delete.includes(name)), ...written.jar.set]
-  const { version } = (written.opened as unknown as { stored: { version: number } }).stored
-  visitor.seen = Math.max(visitor.seen, version)
-}
-
-/** After it has resolved, no server may accept the session any more. */
-async function revoke(run: Run, revoker: RunningStrategy, visitor: Visitor): Promise<void> {
-  const ended = await revoker.revoke(visitor.id.key, {}).catch(() => false)
-  if (!ended) return
-  for (const server of run.servers) {
-    const opening = await Promise.resolve(server.open({ ...visitor.id, notes: visitor.notes, headerBytes: 0 })).catch(() => undefined)
-    if (opening?.outcome === 'found') run.violations.push('accepted after revoke had resolved')
-  }
-}
 
 async function simulate(seed: number, faults: readonly Fault[] = [], leases: readonly number[] = []): Promise<Run> {
   const world = createVirtualWorld({ seed })
-  const store = storeWorld(world, new Set(faults))
-  const servers = Array.from({ length: SERVERS }, (_, index) => serverOf(world, store, leases[index] ?? LEASE_MS))
-  const run: Run = { world, store, servers, violations: [], cached: 0, reads: 0 }
+  const run = newRun(
+    world,
+    faults,
+    Array.from({ length: SERVERS }, (_, index) => leases[index] ?? LEASE_MS),
+  )
+  const { store, servers } = run
   const going = new Set<Promise<unknown>>()
   const go = (promise: Promise<unknown>): void => {
     // A broken connection fails a request; the visitor goes on.
@@ -104,38 +39,34 @@ async function simulate(seed: number, faults: readonly Fault[] = [], leases: rea
     going.add(done)
   }
   const visitors: Visitor[] = []
-  for (let index = 0; index < VISITORS; index++) {
-    const id = { id: `secret-${index}`, key: `key-${index}`, absoluteAt: Number.MAX_SAFE_INTEGER }
-    const now = world.runtime().now()
-    const meta = {
-      userId: undefined,
-      createdAt: now,
-      lastActiveAt: now,
-      idleMs: 3_600_000,
-      touchEveryMs: 3_600_000,
-      absoluteAt: now + 36_000_000,
-      persistent: false,
-    }
-    const visitor: Visitor = { id, notes: [], seen: 1 }
-    go(
-      Promise.resolve(servers[0]?.create(id, { meta, fields: new Map() })).then(
-        (written) => (visitor.notes = [...(written?.jar.set ?? [])]),
-      ),
-    )
+  let made = 0
+  function visit(server: Server): void {
+    const { visitor, created } = newVisitor(run, server, String(made++))
+    go(created)
     visitors.push(visitor)
+    // Long gone ones no longer tell anything.
+    if (visitors.length > VISITORS + 2) visitors.shift()
   }
+  for (let count = 0; count < VISITORS; count++) visit(servers[0] as Server)
   await world.advance(100)
   for (let step = 0; step < STEPS; step++) {
     const { random } = world
-    const [server, visitor] = [random.pick(servers), random.pick(visitors)]
-    if (random.chance(0.02)) store.breakChannels()
-    if (random.chance(0.005)) go(revoke(run, server, visitor))
+    const [server, visitor] = [random.pick(awake(run)), random.pick(visitors)]
+    if (random.chance(0.01)) store.breakChannels()
+    if (random.chance(0.005)) store.loseRoll()
+    if (random.chance(0.02)) go(pause(run, random.pick(servers), visitors, random.between(1, 5 * LEASE_MS)))
+    if (random.chance(0.005)) crash(run, server)
+    if (random.chance(0.01) && servers.length < MOST_SERVERS) servers.push(serverOf(world, store, LEASE_MS))
+    if (run.revoked.size > made - VISITORS) visit(server)
+    if (random.chance(0.03)) go(revoke(run, server, visitor))
     else if (random.chance(0.15)) go(write(server, visitor, step))
     else go(read(run, server, visitor))
     await world.advance(random.between(0, 15))
   }
   await world.advance(2_000)
-  expect(going.size).toBe(0)
+  // What a crashed server was asked is never answered.
+  for (const { runtime } of servers) runtime.resume()
+  await world.advance(2_000)
   return run
 }
 
@@ -185,9 +116,10 @@ describe('dedicated - the near cache over a channel that announces changes', () 
       absoluteAt: now + 60_000,
       persistent: false,
     }
-    for (const key of ['a', 'b']) void watching.create({ id: 'secret', key, absoluteAt: meta.absoluteAt }, { meta, fields: new Map() })
+    for (const key of ['a', 'b'])
+      void watching.strategy.create({ id: 'secret', key, absoluteAt: meta.absoluteAt }, { meta, fields: new Map() })
     await world.advance(100)
-    void other.revoke('a', {})
+    void other.strategy.revoke('a', {})
     await world.advance(200)
     expect(ended).toEqual(['a'])
   })

@@ -1,14 +1,18 @@
 import { describe, expect, test } from 'vitest'
 import { recordOf, viewOf } from '../../../src/core/stored-record.ts'
+import type { SessionStore } from '../../../src/seam.ts'
 import { memoryStore } from '../../../src/stores/memory.ts'
 import { NearCache, type NearCacheOptions } from '../../../src/strategies/near-cache.ts'
 import { createVirtualWorld } from '../../setup/virtual-runtime.ts'
 
 const world = createVirtualWorld()
 
-function cacheWith(options: NearCacheOptions): { keep(key: string, chars?: number): void; cache: NearCache } {
+function cacheWith(
+  options: NearCacheOptions,
+  store: Partial<SessionStore> = {},
+): { keep(key: string, chars?: number): void; cache: NearCache } {
   const runtime = world.runtime()
-  const cache = new NearCache({ ...memoryStore(), freshness: 'lease' }, { leaseMs: 1_000, ...options }, runtime)
+  const cache = new NearCache({ ...memoryStore(), freshness: 'lease', ...store }, { leaseMs: 1_000, ...options }, runtime)
   return {
     cache,
     keep(key, chars = 10): void {
@@ -59,6 +63,48 @@ describe('near cache - bounds', () => {
     keep('b')
     cache.distrust()
     expect(cache.fresh('b')).toBeUndefined()
+  })
+
+  test('a store that confirms the lease: a copy answers while both hold', async () => {
+    let isConfirmed = true
+    const watch = () => ({ confirm: () => Promise.resolve(isConfirmed), close: () => {} })
+    const { cache, keep } = cacheWith({ leaseMs: 100 }, { confirmsLease: true, watch })
+    cache.start()
+    keep('a')
+    expect(cache.fresh('a')).toBeUndefined()
+    await world.settle()
+    expect(cache.fresh('a')).toBeDefined()
+    await world.advance(99)
+    expect(cache.fresh('a')).toBeDefined()
+    await world.advance(1)
+    // Confirmed anew, and yet too old.
+    expect(cache.fresh('a')).toBeUndefined()
+    await world.settle()
+    isConfirmed = false
+    await world.advance(98)
+    keep('b')
+    expect(cache.fresh('b')).toBeDefined()
+    await world.advance(1)
+    expect(cache.fresh('b')).toBeUndefined()
+  })
+
+  test('an ending waits until all have heard, and no longer than the lease', async () => {
+    const heard = Promise.withResolvers<boolean>()
+    const took = async (heardByAll: () => Promise<boolean>, ms: number): Promise<number> => {
+      const watch = () => ({ confirm: () => Promise.resolve(true), heardByAll, close: () => {} })
+      const { cache } = cacheWith({ leaseMs: 100 }, { freshness: 'push', watch })
+      cache.start()
+      const startedAt = world.elapsed()
+      let endedAt = Number.NaN
+      void cache.heardByAll().then(() => (endedAt = world.elapsed()))
+      await world.advance(ms)
+      heard.resolve(true)
+      await world.advance(200)
+      return endedAt - startedAt
+    }
+    expect(await took(() => heard.promise, 30)).toBe(30)
+    expect(await took(() => Promise.resolve(false), 0)).toBe(100)
+    expect(await took(() => new Promise(() => {}), 0)).toBe(100)
   })
 
   test('an answer to an older question is not kept over an own write', () => {

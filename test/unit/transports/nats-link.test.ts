@@ -6,7 +6,7 @@ import { createEnvelope, linkKeys } from '../../../src/transports/nats-envelope.
 import { clusterKey, createLetters } from '../../../src/transports/nats-letters.ts'
 import { createLink, type Link, MAX_MESSAGE_BYTES } from '../../../src/transports/nats-link.ts'
 import { createVirtualRuntime } from '../../setup/virtual-runtime.ts'
-import { OTHER_SECRET, SECRET } from './nats-server.ts'
+import { OTHER_SECRET, SECRET } from './recorded.ts'
 
 type Clock = ReturnType<typeof createVirtualRuntime>
 

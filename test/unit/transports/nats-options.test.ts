@@ -1,16 +1,9 @@
-import { execFile } from 'node:child_process'
-import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 import { SessionError } from '../../../src/errors.ts'
 import { natsTransport } from '../../../src/transports/nats.ts'
 import { checkNatsOptions, type NatsTransportOptions } from '../../../src/transports/nats-options.ts'
+import { withoutDriver } from '../../setup/missing-driver.ts'
 
-const SRC = fileURLToPath(new URL('../../../src', import.meta.url))
-const MODULES = fileURLToPath(new URL('../../../node_modules', import.meta.url))
 const SECRET = 'a secret of this test, long enough for it'
 const valid: NatsTransportOptions = { cluster: 'shop', secrets: SECRET, servers: 'nats://127.0.0.1' }
 
@@ -53,27 +46,18 @@ test('natsTransport - servers are given as host, host:port or URL; tls:// demand
 })
 
 test('natsTransport - the driver loads with start() and not before; a missing one is named with its install command', async () => {
-  // Outside the project, where no @nats-io/transport-node can be found.
-  const folder = await mkdtemp(join(tmpdir(), 'holdfast-driver-'))
-  try {
-    for (const part of ['transports', 'core', 'errors.ts']) await cp(join(SRC, part), join(folder, part), { recursive: true })
-    await writeFile(join(folder, 'package.json'), '{ "type": "module" }')
-    await cp(join(MODULES, 'valibot'), join(folder, 'node_modules', 'valibot'), { recursive: true })
-    await writeFile(
-      join(folder, 'main.ts'),
-      `import { natsTransport } from './transports/nats.ts'
-       import { systemRuntime } from './core/runtime.ts'
-       const transport = natsTransport({ cluster: 'c', secrets: '${SECRET}', servers: '127.0.0.1:1' })
-       const self = { node: 'a', incarnation: 'a1' }
-       await transport.start({ self, runtime: systemRuntime(), logger: console, frame() {}, up() {}, down() {} })
-         .catch(({ code, message }) => console.log(code, message))
-       await transport.close()`,
-    )
-    const { stdout } = await promisify(execFile)(process.execPath, [join(folder, 'main.ts')], { cwd: folder })
-    expect(stdout.trim()).toBe(
-      'DEPENDENCY_MISSING natsTransport needs the package @nats-io/transport-node, which is not installed: npm install @nats-io/transport-node',
-    )
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
+  const printed = await withoutDriver(
+    'transports',
+    `import { natsTransport } from './transports/nats.ts'
+     import { systemRuntime } from './core/runtime.ts'
+     const transport = natsTransport({ cluster: 'c', secrets: '${SECRET}', servers: '127.0.0.1:1' })
+     const self = { node: 'a', incarnation: 'a1' }
+     await transport.start({ self, runtime: systemRuntime(), logger: console, frame() {}, up() {}, down() {} })
+       .catch(({ code, message }) => console.log(code, message))
+     await transport.close()`,
+    ['valibot'],
+  )
+  expect(printed).toBe(
+    'DEPENDENCY_MISSING natsTransport needs the package @nats-io/transport-node, which is not installed: npm install @nats-io/transport-node',
+  )
 })

@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
 import { FRAME_DATA, FRAME_HELLO, FRAME_PEERS, FRAME_PING, FRAME_WELCOME } from '../../../src/transports/tcp-messages.ts'
-import { allLinked, at, closeAll, frame, helloFrame, type Running, startServer, type Stranger, stranger, until } from './tcp-server.ts'
+import { allLinked, at, frame, helloFrame, type Running, startServer, type Stranger, stranger, until } from './tcp-server.ts'
+import { closeAll } from './recorded.ts'
 
 afterEach(closeAll)
 

@@ -6,7 +6,8 @@ import type { Runtime } from '../../../src/seam.ts'
 import { tcpTransport } from '../../../src/transports/tcp.ts'
 import { makeCertificates } from './certificates.ts'
 import { freePorts } from '../../setup/ports.ts'
-import { allLinked, at, closeAll, OTHER_SECRET, type Running, SECRET, startServer, until } from './tcp-server.ts'
+import { allLinked, at, type Running, startServer, until } from './tcp-server.ts'
+import { closeAll, OTHER_SECRET, SECRET } from './recorded.ts'
 
 afterEach(closeAll)
 

@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { afterEach, describe, expect, test } from 'vitest'
-import { at, closeAll, SECRET, startServer, until } from './tcp-server.ts'
+import { at, startServer, until } from './tcp-server.ts'
+import { closeAll, SECRET } from './recorded.ts'
 
 afterEach(closeAll)
 
