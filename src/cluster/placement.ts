@@ -1,25 +1,13 @@
+import { rendezvousScore, slotOf, SLOTS, type SlotOrder } from '../core/slot-order.ts'
 import type { Member, Members } from './members.ts'
 
-export const SLOTS = 16_384
-
-const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
-const SEXTET = new Uint8Array(128)
-for (let value = 0; value < ALPHABET.length; value++) SEXTET[ALPHABET.charCodeAt(value)] = value
-
-/** The first 14 bits of a key, which is a SHA-256 in base64url. */
-export function slotOf(key: string): number {
-  return (sextet(key, 0) << 8) | (sextet(key, 1) << 2) | (sextet(key, 2) >> 4)
-}
-
-function sextet(key: string, at: number): number {
-  return SEXTET[key.charCodeAt(at) & 127] as number
-}
+export { slotOf, SLOTS }
 
 /** `all`: every server. `first`: the first `copies` of the preference. `owner`: where it was written, and the next `backups`. */
 export type Policy =
   | { readonly kind: 'all' }
   | { readonly kind: 'first'; readonly copies: number }
-  | { readonly kind: 'owner'; readonly backups: number }
+  | { readonly kind: 'owner'; readonly backups: number; readonly order?: SlotOrder }
 
 /** Where a session written at this server has to be. */
 export interface Home {
@@ -38,44 +26,45 @@ export interface Placement {
   home(key: string): Home
 }
 
+/** What a slot's sessions need to know, valid for one version of the membership. */
+class Slot {
+  version = -1
+  order: readonly Member[] = []
+  home: Home | undefined
+}
+
 /**
- * Rendezvous hashing (Thaler & Ravishankar, 1998) per slot. Adding a server moves keys to it only, and a moved key's old
- * home is its new second choice.
+ * Rendezvous hashing (Thaler & Ravishankar, 1998) per slot, or the order of a balancer. Adding a server moves keys to it only, and
+ * a moved key's old home is its new second choice. Each slot is computed when it is first asked for: a change of membership costs nothing by itself.
  */
 export function createPlacement(members: Members, policy: Policy): Placement {
-  let version = -1
-  let orders: (readonly Member[] | undefined)[] = []
-  let homes: (Home | undefined)[] = []
-  let everyone: Home | undefined
+  const slots: (Slot | undefined)[] = []
+  const given = policy.kind === 'owner' ? policy.order : undefined
+  let everyone: { readonly version: number; readonly home: Home } | undefined
 
-  function refresh(): void {
-    if (version === members.version()) return
-    version = members.version()
-    orders = Array.from({ length: SLOTS })
-    homes = Array.from({ length: SLOTS })
-    everyone = undefined
+  function slotFor(key: string): Slot {
+    const number = slotOf(key)
+    const version = members.version()
+    if (slots.length === 0) slots.length = SLOTS
+    const slot = (slots[number] ??= new Slot())
+    if (slot.version === version) return slot
+    slot.version = version
+    slot.order = given === undefined ? rank(members.holders(), number) : byName(members.holders(), given, number)
+    slot.home = undefined
+    return slot
   }
 
-  function orderOf(slot: number): readonly Member[] {
-    let order = orders[slot]
-    if (order === undefined) {
-      order = rank(members.holders(), slot)
-      orders[slot] = order
-    }
-    return order
-  }
-
-  function homeOfSlot(slot: number): Home {
-    const staying = members.holders().includes(members.self)
+  function homeOf(order: readonly Member[]): Home {
     const notSelf = (member: Member): boolean => member !== members.self
     if (policy.kind === 'first') {
-      const first = orderOf(slot).slice(0, policy.copies)
+      const first = order.slice(0, policy.copies)
       const others = first.filter(notSelf)
       return { self: first.includes(members.self), others, counting: others }
     }
+    const staying = members.holders().includes(members.self)
     // A server that leaves hands its sessions over: one more server takes its place.
     const count = policy.kind === 'owner' ? policy.backups + (staying ? 0 : 1) : 0
-    const others = orderOf(slot).filter(notSelf).slice(0, count)
+    const others = order.filter(notSelf).slice(0, count)
     return { self: staying, others, counting: others }
   }
 
@@ -86,34 +75,43 @@ export function createPlacement(members: Members, policy: Policy): Placement {
   }
 
   return {
-    preference(key) {
-      refresh()
-      return orderOf(slotOf(key))
-    },
+    preference: (key) => slotFor(key).order,
     home(key) {
-      refresh()
-      if (policy.kind === 'all') return (everyone ??= homeOfAll())
-      const slot = slotOf(key)
-      let home = homes[slot]
-      if (home === undefined) {
-        home = homeOfSlot(slot)
-        homes[slot] = home
+      if (policy.kind === 'all') {
+        const version = members.version()
+        if (everyone?.version !== version) everyone = { version, home: homeOfAll() }
+        return everyone.home
       }
-      return home
+      const slot = slotFor(key)
+      return (slot.home ??= homeOf(slot.order))
     },
   }
 }
 
+/** One buffer for all: nothing else runs between filling and reading it. */
+let scores = new Float64Array(64)
+
+/** By score, highest first; members are few, so they are inserted one by one. */
 function rank(members: readonly Member[], slot: number): readonly Member[] {
-  const scored = members.map((member) => ({ member, score: mix(member.seed ^ Math.imul(slot + 1, 0x9e3779b1)) }))
-  scored.sort((a, b) => b.score - a.score || (a.member.peer.node < b.member.peer.node ? -1 : 1))
-  return scored.map(({ member }) => member)
+  if (scores.length < members.length) scores = new Float64Array(members.length * 2)
+  const ranked: Member[] = []
+  for (const member of members) {
+    const score = rendezvousScore(member.seed, slot)
+    let at = ranked.length
+    for (; at > 0; at--) {
+      const before = scores[at - 1] as number
+      if (before > score || (before === score && (ranked[at - 1] as Member).peer.node < member.peer.node)) break
+      scores[at] = before
+      ranked[at] = ranked[at - 1] as Member
+    }
+    scores[at] = score
+    ranked[at] = member
+  }
+  return ranked
 }
 
-/** The finalizer of MurmurHash3. */
-function mix(value: number): number {
-  let hash = value
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
-  return (hash ^ (hash >>> 16)) >>> 0
+/** A name may be there twice for a moment: a server that came back before its former run was found dead. */
+function byName(members: readonly Member[], order: SlotOrder, slot: number): readonly Member[] {
+  const names = [...new Set(members.map(({ peer }) => peer.node))].sort()
+  return order.order(slot, names).flatMap((node) => members.filter(({ peer }) => peer.node === node))
 }

@@ -27,7 +27,7 @@ export async function startNginx(config: string, port: number): Promise<RunningB
       const before = nginx.output().length
       nginx.signal('SIGHUP')
       // Workers of the former configuration may accept once more while they end, and hang up then.
-      const count = (text: string, what: string): number => text.split(what).length - 1
+      const count = (log: string, what: string): number => log.split(what).length - 1
       const former = nginx.output().slice(0, before)
       const workers = count(former, 'start worker process ') - count(former, 'exited with code')
       const isDone = (): boolean => count(nginx.output().slice(before), 'exited with code') >= Math.max(1, workers)

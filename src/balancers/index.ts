@@ -1,0 +1,11 @@
+/** What `holdfast/balancers` exports: placements and route cookies that match a balancer, and its configuration. */
+export { caddyConfig } from './caddy.ts'
+export { envoyConfig } from './envoy.ts'
+export { haproxyConfig } from './haproxy.ts'
+export { kubernetesConfig } from './kubernetes.ts'
+export { nginxConfig, type NginxOptions } from './nginx.ts'
+export { BALANCER_POLICIES, type BalancerOptions, type BalancerPolicy } from './options.ts'
+export { haproxyRing, nginxRing, rendezvous } from './rings.ts'
+export { caddyRoute, envoyRoute, nameRoute, slotRoute, traefikRoute } from './routes.ts'
+export { traefikConfig } from './traefik.ts'
+export type { Route, RouteFormat, SlotOrder } from '../core/slot-order.ts'
