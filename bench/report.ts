@@ -27,6 +27,7 @@ const PEERS = [
   'express-session + connect-pg-simple',
   'express-session + connect-memcached',
   'iron-session',
+  'cookie-session',
 ]
 
 /** A table: CPU over the bare framework, as a ratio of each peer and of the floor, and the throughput beside the bare framework's. */

@@ -293,9 +293,11 @@ export class RequestSession<D> implements OpenSession<D> {
     this.#refuseAfterHead()
     if (this.#frozen === 'SESSION_REPLACED' || this.#frozen === 'STORE_UNAVAILABLE') throw frozenError(this.#frozen)
     const kept: ReadonlySet<unknown> | undefined = typeof keep === 'boolean' ? undefined : new Set(keep)
-    const draft: Draft = { meta, fields: this.fields.encodeAll((name) => (kept === undefined ? keep === true : kept.has(name))) }
+    const isKept = (name: string): boolean => (kept === undefined ? keep === true : kept.has(name))
+    const draft = (newest: RecordView | undefined): Draft => ({ meta, fields: this.fields.encodeAll(isKept, newest) })
     const before = this.#opened
-    const written = before === undefined ? this.engine.strategy.create(id, draft) : this.engine.strategy.replace(before, id, draft)
+    const written =
+      before === undefined ? this.engine.strategy.create(id, draft(undefined)) : this.engine.strategy.replace(before, id, draft)
     return then(written, (done) => {
       this.#jar.changes().setRoot(id)
       this.#jar.changes().add(done.jar)

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { StandardSchemaV1 } from '@standard-schema/spec'
-import type { SessionStrategy } from './seam.ts'
+import type { Runtime, SessionStrategy } from './seam.ts'
 
 /** How long a session lives. All durations in milliseconds. */
 export interface Lifetime {
@@ -40,9 +40,17 @@ export interface FieldCodec {
 /** What a strategy may be asked for beyond reading and writing. */
 export type Capability = 'update' | 'list' | 'revoke' | 'revokeUser'
 
+/** Secrets that may change while the server runs: what `keyFile(…)` returns. */
+export interface SecretSource {
+  /** Newest first, each at least 32 bytes. Throws an error that says what is wrong and shows no secret. */
+  read(): readonly string[]
+  /** Tells of new ones until the returned function is called. */
+  watch(runtime: Runtime, changed: (secrets: readonly string[]) => void, logger: Pick<Console, 'warn'>): () => void
+}
+
 export interface BaseOptions<D> {
-  /** Newest first, each at least 32 bytes. The first makes new cookies, all verify. */
-  secrets: string | undefined | readonly (string | undefined)[]
+  /** Newest first, each at least 32 bytes. The first makes new cookies, all verify. `keyFile(path)`: they may change without a restart. */
+  secrets: string | undefined | readonly (string | undefined)[] | SecretSource
   strategy: SessionStrategy
   /** This server's name. Default `HOLDFAST_NODE`, else the host name. */
   node?: string

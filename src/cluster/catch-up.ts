@@ -53,6 +53,19 @@ export async function catchUp(core: Core, search: Search): Promise<Found> {
   return { outcome: 'missing', entry: entries.get(key) }
 }
 
+/**
+ * A copy that came from a server which does not own the session may be old, and says nothing of the owner. Who writes to it, and so becomes the
+ * owner, asks everybody first, for a bounded time: two owners would each decide on updates. Undefined: there is nothing to ask.
+ */
+export function learnOwner(core: Core, { key, owner }: Entry): Promise<void> | undefined {
+  if (core.options.policy.kind !== 'owner' || owner !== '' || core.members.others().length === 0) return undefined
+  const asked = catchUp(core, { key, floor: [], hint: [], askAll: true }).then(
+    () => undefined,
+    () => undefined,
+  )
+  return Promise.race([asked, sleep(core, HINT_MS)])
+}
+
 /** A copy here is kept up to date by its writers: what it lacks is probably on its way. */
 function hearsOfWrites({ entries, members, options, placement }: Core, { askAll, hint, key }: Search): boolean {
   if (entries.get(key) === undefined || askAll === true) return false

@@ -1,6 +1,7 @@
-import { covers, sameHeads } from '../core/floor.ts'
+import { covers, type Heads, sameHeads } from '../core/floor.ts'
 import { SessionError } from '../errors.ts'
 import type { Change, RecordView } from '../seam.ts'
+import { catchUp } from './catch-up.ts'
 import { type Core, DEADLINE_MS, goneError, unavailable } from './core.ts'
 import type { Entry } from './entries.ts'
 import type { CompareOutcome } from './message-codes.ts'
@@ -31,18 +32,32 @@ export function createComparing(core: Core, writes: Writes): Comparing {
     return first === undefined || first === members.self ? undefined : first.incarnation
   }
 
-  function current(key: string): Entry {
+  /** The copy may have moved away while the update ran. */
+  async function current(key: string, floor: Heads): Promise<Entry> {
     const entry = entries.get(key)
     if (entry !== undefined) return entry
-    throw goneError(entries.tombstone(key)?.reason ?? 'unknown')
+    const found = await catchUp(core, { key, floor, hint: [] })
+    if (found.outcome === 'covered') return found.entry
+    if (found.outcome === 'ended') throw goneError(found.tombstone.reason)
+    if (found.entry === undefined) throw goneError('unknown')
+    throw unavailable('The newest copy of the session cannot be found.')
+  }
+
+  /** The record came before the outcome; unless its frame was lost. */
+  async function applied(key: string, arbiter: string, before: Heads): Promise<Entry> {
+    const entry = entries.get(key)
+    if (entry === undefined || sameHeads(entry.record.heads, before)) await requests.fetch(arbiter, key, DEADLINE_MS).outcome
+    return await current(key, before)
   }
 
   async function update(key: string, change: (record: RecordView) => Change): Promise<Entry> {
+    let floor: Heads = []
     for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
-      const entry = current(key)
+      const entry = await current(key, floor)
       const arbiter = arbiterOf(entry)
-      if (arbiter === undefined) return await writes.write(entry, change(entry.record))
+      if (arbiter === undefined) return await writes.write(entry, change(entry.record), true)
       const { heads } = entry.record
+      floor = heads
       const wanted = change(entry.record)
       const outcome = await requests.compare(arbiter, 2 * DEADLINE_MS, (request) => ({
         kind: 'compare',
@@ -51,7 +66,7 @@ export function createComparing(core: Core, writes: Writes): Comparing {
         heads,
         change: wanted,
       }))
-      if (outcome === 'applied') return current(key)
+      if (outcome === 'applied') return await applied(key, arbiter, heads)
       if (outcome === 'destroyed' || outcome === 'replaced') throw goneError(outcome)
       if (outcome === 'silent' || outcome === 'failed') throw unavailable('The update was not confirmed; its outcome is unknown.')
       await new Promise<void>((resolve) => void context.runtime.setTimer(attempt * BACKOFF_MS, resolve))
@@ -77,12 +92,19 @@ export function createComparing(core: Core, writes: Writes): Comparing {
       return [reason === 'replaced' ? 'replaced' : reason === undefined ? 'unknown' : 'destroyed']
     }
     if (!sameHeads(entry.record.heads, heads)) return ['conflict', entry]
-    return ['applied', await writes.write(entry, change)]
+    return ['applied', await writes.write(entry, change, true)]
   }
+
+  /** Questions may arrive twice, and an update must not be applied twice. */
+  const seen = new Set<string>()
 
   return {
     update,
     serve(incarnation, message) {
+      const id = `${incarnation}${message.request}`
+      if (seen.has(id)) return
+      seen.add(id)
+      context.runtime.setTimer(4 * DEADLINE_MS, () => seen.delete(id))
       decide(incarnation, message).then(
         ([outcome, entry]) => answer(incarnation, message.request, outcome, entry),
         (error: unknown) => {

@@ -22,6 +22,8 @@ export interface Contact {
   /** Everything this server missed of the other has been taken over: from now on its answers count. */
   pulled(incarnation: string): void
   pong(incarnation: string, pong: Pick<MessageOf<'pong'>, 'number' | 'members'>): void
+  /** When the ping of this number was sent (monotonic ms); undefined: long ago, or never. */
+  askedAt(number: number): number | undefined
   /** All linked servers know the same servers as this one: whom this one has told, everybody has been told. */
   isWhole(): boolean
   stop(): void
@@ -128,6 +130,7 @@ export function createContact(members: Members, runtime: Runtime, post: (incarna
       confirmedAt.set(incarnation, Math.max(at, confirmedAt.get(incarnation) ?? at))
       wake()
     },
+    askedAt: (number) => asked.get(number),
     isWhole() {
       const own = members.fingerprint()
       return members.others().every(({ incarnation }) => fingerprints.get(incarnation) === own)

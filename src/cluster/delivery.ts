@@ -1,10 +1,12 @@
-import { covers, coversDot } from '../core/floor.ts'
-import { compareDots, type Dot } from '../core/merge.ts'
+import { type Coverage, covers, coversDot } from '../core/floor.ts'
+import type { Dot } from '../core/merge.ts'
 import type { Timer } from '../seam.ts'
+import { areConflicting, isConflicting } from './conflicts.ts'
 import { type Core, DEADLINE_MS, goneError, tombstoneMessage } from './core.ts'
 import type { Entry, Tombstone } from './entries.ts'
 import type { Claim } from './message-codes.ts'
 import type { MessageOf } from './messages.ts'
+import type { Ownership } from './ownership.ts'
 import { applyDelta, type ClusterRecord, mergeRecords, touched } from './record.ts'
 
 /** What comes in from other servers, applied in causal order. */
@@ -17,6 +19,8 @@ export interface Delivery {
   acknowledge(incarnation: string, sequence: number): void
   /** Ends a session here. False: it had ended before. */
   bury(key: string, tombstone: Tombstone): boolean
+  /** Keeps the copies that others send back of a session that goes on under a new id, until `stop`. */
+  gather(key: string): { readonly records: readonly ClusterRecord[]; stop(): void }
   /** Takes over what `record` knows. Undefined: the session has ended. */
   adopt(record: ClusterRecord): Entry | undefined
 }
@@ -38,11 +42,12 @@ const MOST_ATTEMPTS = 5
 const MOST_PER_KEY = 256
 const MOST_WAITING = 20_000
 
-export function createDelivery(core: Core): Delivery {
+export function createDelivery(core: Core, ownership: Ownership): Delivery {
   const { acks, context, entries, requests, self } = core
   const { runtime } = context
   const backlogs = new Map<string, Backlog>()
   const pendingAcks = new Map<string, number[]>()
+  const gathering = new Map<string, ClusterRecord[]>()
   let waitingCount = 0
 
   function acknowledge(incarnation: string, sequence: number): void {
@@ -63,13 +68,7 @@ export function createDelivery(core: Core): Delivery {
   }
 
   function applyClaim(entry: Entry, claim: Claim, incarnation: string, dot: Dot | undefined): void {
-    if (claim === 'none' || dot === undefined) return
-    const owner = claim === 'sender' ? incarnation : self
-    if (entry.claim !== undefined && compareDots(dot, entry.claim) < 0) return
-    // A session taken over has to reach this server's own backups.
-    if (entry.owner !== owner) entry.placed = undefined
-    entry.owner = owner
-    entry.claim = dot
+    if (claim !== 'none' && dot !== undefined) ownership.claimed(entry, claim === 'sender' ? incarnation : self, dot)
   }
 
   /** False: its parents are missing. */
@@ -78,6 +77,7 @@ export function createDelivery(core: Core): Delivery {
     if (entry === undefined) return false
     if (!coversDot(entry.record.coverage, delta.dot)) {
       if (!covers(entry.record.coverage, delta.parents)) return false
+      if (isConflicting(entry.record, delta)) tellConflict(entry.record)
       entries.put(applyDelta(entry.record, delta))
     }
     applyClaim(entry, claim, incarnation, delta.dot)
@@ -134,6 +134,12 @@ export function createDelivery(core: Core): Delivery {
     else backlog.timer = runtime.setTimer(PATIENCE_MS, () => void mend(key, next.incarnation))
   }
 
+  /** Each server that merges two such copies tells; which one is the first, none can know. */
+  function tellConflict({ key, meta: { userId } }: ClusterRecord): void {
+    const detail = 'Two updates of the session were committed while servers could not reach each other: their fields were merged.'
+    context.emit('conflict', { key, ...(userId !== undefined && { userId }), detail })
+  }
+
   function sendTombstone(incarnation: string, key: string, tombstone: Tombstone): void {
     core.post(incarnation, tombstoneMessage(core, key, tombstone))
   }
@@ -141,6 +147,7 @@ export function createDelivery(core: Core): Delivery {
   function adopt(record: ClusterRecord): Entry | undefined {
     if (entries.tombstone(record.key) !== undefined) return undefined
     const known = entries.get(record.key)
+    if (known !== undefined && areConflicting(known.record, record)) tellConflict(record)
     const merged = known === undefined ? record : mergeRecords(known.record, record)
     return known !== undefined && merged === known.record ? known : entries.put(merged)
   }
@@ -163,8 +170,14 @@ export function createDelivery(core: Core): Delivery {
       else if (!applyNow({ incarnation, message })) hold({ incarnation, message })
       else if (backlogs.size > 0) drainBacklog(message.delta.key)
     },
+    gather(key) {
+      const records: ClusterRecord[] = []
+      gathering.set(key, records)
+      return { records, stop: () => void gathering.delete(key) }
+    },
     record(incarnation, { claim, record, request, sequence }) {
       const { key } = record
+      if (request === 0) gathering.get(key)?.push(record)
       const entry = adopt(record)
       if (entry === undefined) sendTombstone(incarnation, key, entries.tombstone(key) as Tombstone)
       else {
@@ -174,7 +187,11 @@ export function createDelivery(core: Core): Delivery {
       if (request !== 0) requests.answered(incarnation, request, entry === undefined ? 'tombstone' : 'record')
       if (backlogs.size > 0) drainBacklog(key)
     },
-    tombstone(incarnation, { ageMs, key, reason, request, sequence, until }) {
+    tombstone(incarnation, { ageMs, key, reason, request, seen, sequence, until }) {
+      const entry = seen === undefined ? undefined : entries.get(key)
+      // A write of another request that was confirmed meanwhile: it goes where the session goes. Before the acknowledgement, on the same link.
+      if (entry !== undefined && !covers(seen as Coverage, entry.record.heads))
+        core.post(incarnation, { kind: 'record', sequence: 0, request: 0, claim: 'none', record: entry.record })
       bury(key, { reason, endedAt: runtime.now() - ageMs, until })
       acknowledge(incarnation, sequence)
       if (request !== 0) requests.answered(incarnation, request, 'tombstone')

@@ -1,3 +1,4 @@
+import type { Coverage } from '../core/floor.ts'
 import type { MaybePromise } from '../seam.ts'
 import { LEASE_MS } from './contact.ts'
 import { type Core, tombstoneMessage, unavailable } from './core.ts'
@@ -13,6 +14,9 @@ const TOMBSTONE_GRACE_MS = 600_000
 /** Servers that have not confirmed by then are told by the others, too. */
 const RELAY_AFTER_MS = 50
 
+/** A full queue is tried again after this time. */
+const AGAIN_MS = 20
+
 /** How sessions end on all servers, those out of reach included. */
 export interface Endings {
   /**
@@ -20,7 +24,9 @@ export interface Endings {
    * been out of contact with that majority for the lease, so that it does not trust its memory. With `whenCutOff: 'fail'`
    * rejects where there is no majority.
    */
-  end(key: string, reason: TombstoneReason, absoluteAt: number): MaybePromise<void>
+  end(key: string, reason: TombstoneReason, absoluteAt: number, seen?: Coverage): MaybePromise<void>
+  /** The queue to this server was full: what it has not confirmed is sent again as soon as there is room. */
+  missed(incarnation: string): void
   /** Another server asks to tell those that it cannot reach. */
   relay(incarnation: string, message: MessageOf<'relay'>): void
 }
@@ -28,16 +34,28 @@ export interface Endings {
 export function createEndings(core: Core, delivery: Delivery): Endings {
   const { acks, contact, context, entries, members, options, outbox } = core
   const { runtime } = context
+  /** Tombstones on their way, by sequence. */
+  const unconfirmed = new Map<number, Buffer>()
+  const refusing = new Set<string>()
 
   const sleep = (ms: number): Promise<void> => new Promise((done) => void runtime.setTimer(ms, done))
 
   /** Tells these servers; resolves once each has applied it. Servers that go away count as told. */
-  function tell(key: string, tombstone: Tombstone, to: readonly Member[]): { all: Promise<unknown>; sequence: number } {
+  function tell(key: string, tombstone: Tombstone, to: readonly Member[], seen?: Coverage): { all: Promise<unknown>; sequence: number } {
     const sequence = acks.sequence()
-    const message = encodeMessage(tombstoneMessage(core, key, tombstone, { sequence }))
+    const message = encodeMessage(tombstoneMessage(core, key, tombstone, { sequence, ...(seen !== undefined && { seen }) }))
     for (const { incarnation } of to) outbox.post(incarnation, message)
     const all = acks.wait({ key, sequence, needed: Infinity, servers: to.map(({ incarnation }) => incarnation) })
+    unconfirmed.set(sequence, message)
+    const forget = (): void => void unconfirmed.delete(sequence)
+    all.then(forget, forget)
     return { all, sequence }
+  }
+
+  /** Where the queue is still full, this is called again. */
+  function tellAgain(incarnation: string): void {
+    refusing.delete(incarnation)
+    for (const [sequence, message] of unconfirmed) if (acks.outstanding(sequence).includes(incarnation)) outbox.post(incarnation, message)
   }
 
   /** Until everybody who is silent, or has vanished, has been out of contact for the lease. */
@@ -61,9 +79,9 @@ export function createEndings(core: Core, delivery: Delivery): Endings {
     return (member) => pending.has(member.incarnation)
   }
 
-  async function confirm(key: string, tombstone: Tombstone, others: readonly Member[]): Promise<void> {
+  async function confirm(key: string, tombstone: Tombstone, others: readonly Member[], seen?: Coverage): Promise<void> {
     const toldAt = runtime.monotonic()
-    const { all, sequence } = tell(key, tombstone, others)
+    const { all, sequence } = tell(key, tombstone, others, seen)
     await Promise.race([all, sleep(RELAY_AFTER_MS)])
     const silent = others.filter(isSilent(sequence))
     const reachesAll = (): boolean => members.lost().size === 0 && contact.isWhole()
@@ -96,12 +114,17 @@ export function createEndings(core: Core, delivery: Delivery): Endings {
   }
 
   return {
-    end(key, reason, absoluteAt) {
+    end(key, reason, absoluteAt, seen) {
       const tombstone = { reason, endedAt: runtime.now(), until: absoluteAt + TOMBSTONE_GRACE_MS }
       delivery.bury(key, tombstone)
       const others = members.others()
       if (others.length === 0 && members.lost().size === 0) return undefined
-      return confirm(key, entries.tombstone(key) ?? tombstone, others)
+      return confirm(key, entries.tombstone(key) ?? tombstone, others, seen)
+    },
+    missed(incarnation) {
+      if (refusing.has(incarnation) || unconfirmed.size === 0) return
+      refusing.add(incarnation)
+      runtime.setTimer(AGAIN_MS, () => tellAgain(incarnation))
     },
     relay(incarnation, { ageMs, key, reason, sequence, told, until }) {
       const tombstone = { reason, endedAt: runtime.now() - ageMs, until }

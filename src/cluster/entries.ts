@@ -1,26 +1,13 @@
 import type { Heads } from '../core/floor.ts'
 import { covers } from '../core/floor.ts'
-import type { Dot } from '../core/merge.ts'
-import type { FloorNote } from './floor-note.ts'
-import type { Home } from './placement.ts'
+import { createEntryMaker, type Entry } from './entry.ts'
+import { hashText } from './members.ts'
 import type { TombstoneReason } from './message-codes.ts'
 import { createOrigins } from './origins.ts'
+import { createPartitions, type Partitions } from './partitions.ts'
 import type { ClusterRecord } from './record.ts'
 
-/** A copy held here, and what this server knows about who else holds it. */
-export interface Entry {
-  record: ClusterRecord
-  /** The origin of this server's writes to it. */
-  readonly origin: string
-  /** Incarnation of the owner (affinity); '' where nobody has claimed it. */
-  owner: string
-  /** The write that claimed it: the later claim wins. */
-  claim: Dot | undefined
-  /** Where the present copy was sent last; undefined: nowhere yet. */
-  placed: Home | undefined
-  /** The note last written or checked, so that the common request decodes none. */
-  note: { readonly name: string; readonly value: string; readonly content: FloorNote } | undefined
-}
+export type { Entry } from './entry.ts'
 
 export interface Tombstone {
   readonly reason: TombstoneReason
@@ -33,6 +20,8 @@ export interface Tombstone {
 /** All copies and tombstones of this server. */
 export interface Entries {
   readonly size: number
+  /** UTF-8 bytes of the names and values of all copies. */
+  readonly bytes: number
   readonly tombstoneCount: number
   get(key: string): Entry | undefined
   /** Makes an entry, or replaces the record of the one there is. */
@@ -52,42 +41,53 @@ export interface Entries {
   watch(key: string, changed: () => void): () => void
 }
 
-export function createEntries(incarnation: string): Entries {
+export function createEntries(incarnation: string, tombstones: Partitions<Tombstone> = createPartitions<Tombstone>()): Entries {
   const origins = createOrigins(incarnation)
-  const entries = new Map<string, Entry>()
-  const tombstones = new Map<string, Tombstone>()
-  const users = new Map<string, Set<string>>()
+  const makeEntry = createEntryMaker()
+  const entries = createPartitions<Entry>()
+  /** Most users have one session. */
+  const users = createPartitions<string | Set<string>>(hashText)
   const watchers = new Map<string, Set<() => void>>()
   let highestDropped = 0
+  let bytes = 0
 
   function notify(key: string): void {
     const list = watchers.get(key)
     if (list !== undefined) for (const changed of [...list]) changed()
   }
 
-  function index(record: ClusterRecord): void {
-    const { userId } = record.meta
+  function index({ key, meta: { userId } }: ClusterRecord): void {
     if (userId === undefined) return
     const keys = users.get(userId)
-    if (keys === undefined) users.set(userId, new Set([record.key]))
-    else keys.add(record.key)
+    if (keys === undefined) users.set(userId, key)
+    else if (typeof keys === 'string') users.set(userId, new Set([keys, key]))
+    else keys.add(key)
+  }
+
+  function unindex({ key, meta: { userId } }: ClusterRecord): void {
+    const keys = userId === undefined ? undefined : users.get(userId)
+    if (userId === undefined || keys === undefined) return
+    if (typeof keys !== 'string') keys.delete(key)
+    if (keys === key || (typeof keys !== 'string' && keys.size === 0)) users.delete(userId)
   }
 
   function drop(key: string): void {
     const entry = entries.get(key)
     if (entry === undefined) return
     entries.delete(key)
-    highestDropped = Math.max(highestDropped, entry.record.highest)
-    origins.dropped(key, entry.origin, entry.record.coverage)
-    const { userId } = entry.record.meta
-    const keys = userId === undefined ? undefined : users.get(userId)
-    keys?.delete(key)
-    if (userId !== undefined && keys?.size === 0) users.delete(userId)
+    const record = entry.peek()
+    bytes -= record.bytes
+    highestDropped = Math.max(highestDropped, record.highest)
+    origins.dropped(key, entry.origin, record.coverage)
+    unindex(record)
   }
 
   return {
     get size() {
       return entries.size
+    },
+    get bytes() {
+      return bytes
     },
     get tombstoneCount() {
       return tombstones.size
@@ -98,11 +98,13 @@ export function createEntries(incarnation: string): Entries {
     get: (key) => entries.get(key),
     put(record) {
       let entry = entries.get(record.key)
+      bytes += record.bytes
       if (entry === undefined) {
-        entry = { record, origin: origins.of(record.key, record.coverage), owner: '', claim: undefined, placed: undefined, note: undefined }
+        entry = makeEntry(record, origins.of(record.key, record.coverage))
         entries.set(record.key, entry)
         index(record)
       } else {
+        bytes -= entry.record.bytes
         entry.record = record
       }
       if (watchers.size > 0) notify(record.key)
@@ -120,7 +122,10 @@ export function createEntries(incarnation: string): Entries {
     unbury: (key) => void tombstones.delete(key),
     all: () => entries.values(),
     tombstones: () => tombstones.entries(),
-    keysOfUser: (userId) => users.get(userId) ?? [],
+    keysOfUser(userId) {
+      const keys = users.get(userId) ?? []
+      return typeof keys === 'string' ? [keys] : keys
+    },
     watch(key, changed) {
       const list = watchers.get(key) ?? new Set()
       watchers.set(key, list.add(changed))

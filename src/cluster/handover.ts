@@ -1,5 +1,6 @@
 import type { Core } from './core.ts'
 import type { Entry } from './entries.ts'
+import { createSlices } from './slices.ts'
 import type { Writes } from './writes.ts'
 
 /** Sends copies where they belong after servers came or went. */
@@ -11,32 +12,32 @@ export interface Handover {
 }
 
 const SETTLE_MS = 20
-const SLICE = 256
+const SLICE = 4_096
 const PAUSE_MS = 5
-const BATCH = 64
+const BATCH = 256
+/** Copies on their way that nobody has confirmed: more would fill the queues of the links, and be dropped. */
+const MOST_UNDER_WAY = 1_024
 
 export function createHandover(core: Core, writes: Writes): Handover {
   const { context, entries, members, options, placement, self } = core
   const { policy } = options
-  let walk: IterableIterator<Entry> | undefined
+  const walk = createSlices<Entry>(context.runtime, () => entries.all(), SLICE)
+  let isWalking = false
   let reviewed = -1
+  let underWay = 0
 
   function review(): void {
-    if (policy.kind === 'all' || walk !== undefined) return
-    walk = entries.all()
+    if (policy.kind === 'all' || isWalking) return
+    isWalking = true
     reviewed = members.version()
     context.runtime.setTimer(SETTLE_MS, slice)
   }
 
   function slice(): void {
-    for (let left = SLICE; left > 0; left--) {
-      const next = walk?.next()
-      if (next === undefined || next.done === true) {
-        walk = undefined
-        if (reviewed !== members.version()) review()
-        return
-      }
-      place(next.value)
+    if (underWay < MOST_UNDER_WAY && walk.next(place, () => underWay >= MOST_UNDER_WAY)) {
+      isWalking = false
+      if (reviewed !== members.version()) review()
+      return
     }
     context.runtime.setTimer(PAUSE_MS, slice)
   }
@@ -44,31 +45,37 @@ export function createHandover(core: Core, writes: Writes): Handover {
   /** True: this server sees to it that the copies are where they belong. */
   function answersFor(entry: Entry): boolean {
     if (policy.kind === 'owner') return core.owns(entry)
-    return placement.preference(entry.record.key).find((member) => member.state === 'ready') === members.self
+    return placement.preference(entry.key).find((member) => member.state === 'ready') === members.self
   }
 
   function place(entry: Entry): void {
     const orphaned = entry.owner !== '' && !core.owns(entry) && members.get(entry.owner) === undefined
     if (policy.kind === 'owner' && orphaned) inherit(entry)
     if (!answersFor(entry)) return
-    const home = placement.home(entry.record.key)
+    const home = placement.home(entry.key)
     if (entry.placed === home) return
     const fresh = home.others.filter((member) => entry.placed?.others.includes(member) !== true)
     entry.placed = home
-    void writes.push(entry, fresh, policy.kind === 'owner' ? 'sender' : 'none')
+    send(writes.push(entry, fresh, policy.kind === 'owner' ? 'sender' : 'none'))
   }
 
   /** The owner is gone: the first in preference takes its place, and who holds a copy sees that it has one. */
   function inherit(entry: Entry): void {
-    const first = placement.preference(entry.record.key)[0]
+    const first = placement.preference(entry.key)[0]
     if (first === undefined) return
     entry.owner = first.incarnation
     entry.placed = undefined
-    if (first !== members.self) void writes.push(entry, [first], 'receiver')
+    if (first !== members.self) send(writes.push(entry, [first], 'receiver'))
+  }
+
+  function send(sent: Promise<void> | undefined): void {
+    if (sent === undefined) return
+    underWay++
+    void sent.then(() => underWay--)
   }
 
   async function give(entry: Entry): Promise<void> {
-    const target = placement.preference(entry.record.key)[0]
+    const target = placement.preference(entry.key)[0]
     if (target === undefined) return
     if (policy.kind === 'owner') {
       if (!core.owns(entry)) return
@@ -78,7 +85,7 @@ export function createHandover(core: Core, writes: Writes): Handover {
       entry.placed = undefined
       return
     }
-    const home = placement.home(entry.record.key)
+    const home = placement.home(entry.key)
     await writes.push(
       entry,
       home.others.filter((member) => entry.placed?.others.includes(member) !== true),
@@ -96,6 +103,8 @@ export function createHandover(core: Core, writes: Writes): Handover {
         if (batch.length < BATCH) continue
         await Promise.all(batch)
         batch = []
+        // Where nothing had to be sent, nothing was waited for: requests must have their turn.
+        await new Promise<void>((resolve) => context.runtime.defer(resolve))
       }
       await Promise.all(batch)
     },

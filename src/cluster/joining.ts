@@ -4,6 +4,8 @@ import type { Transfer } from './transfer.ts'
 
 /** Servers just linked tell their state at once; one that does not within this time is no source. */
 const STATE_MS = 1_000
+/** A server that is linked and does not send may have been busy: it is asked again. */
+const MOST_ASKED = 3
 
 /**
  * What a server does before it is ready: it gets deltas already, now it pulls what was there before. Without a ready
@@ -35,15 +37,17 @@ export async function join(core: Core, transfer: Transfer): Promise<ReadonlySet<
 
 /** One share of the slots, from one server after another until one has sent it whole. */
 async function pullPart(core: Core, pull: Transfer['pull'], part: number, of: number, sources: () => Member[]): Promise<void> {
-  const tried = new Set<string>()
+  const asked = new Map<string, number>()
+  const times = ({ incarnation }: Member): number => asked.get(incarnation) ?? 0
   for (;;) {
-    const left = sources().filter((source) => !tried.has(source.incarnation))
+    const fewest = Math.min(MOST_ASKED - 1, ...sources().map(times))
+    const left = sources().filter((source) => times(source) === fewest)
     const source = left[part % Math.max(1, left.length)]
     if (source === undefined) {
-      if (tried.size > 0) core.context.logger.warn('holdfast: no server sent its share of the sessions; they are fetched when asked for.')
+      if (asked.size > 0) core.context.logger.warn('holdfast: no server sent its share of the sessions; they are fetched when asked for.')
       return
     }
-    tried.add(source.incarnation)
+    asked.set(source.incarnation, times(source) + 1)
     if (await pull(source.incarnation, part, of)) return
   }
 }

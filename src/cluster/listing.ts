@@ -33,12 +33,12 @@ export function createListing(core: Core): Listing {
   function* own(userId: string | undefined): Generator<SessionSummary> {
     const now = context.runtime.now()
     if (userId === undefined) {
-      for (const { record } of entries.all()) if (endOf(record) > now) yield summaryOf(record)
+      for (const entry of entries.all()) if (entry.endAt > now) yield summaryOf(entry.peek())
       return
     }
     for (const key of [...entries.keysOfUser(userId)]) {
-      const record = entries.get(key)?.record
-      if (record !== undefined && endOf(record) > now) yield summaryOf(record)
+      const entry = entries.get(key)
+      if (entry !== undefined && entry.endAt > now) yield summaryOf(entry.peek())
     }
   }
 

@@ -9,6 +9,16 @@ const LOST_MS = 2_000
 /** One that never came back counts as a member for this long: a majority is one of those who may still serve. */
 const FORGET_MS = 600_000
 
+/** A server of which another knows that it vanished. */
+export interface LostServer {
+  readonly node: string
+  /** How long ago: clocks of servers differ. */
+  readonly ageMs: number
+}
+
+/** Names that one server tells another, or remembers. */
+export const MOST_LOST = 1024
+
 export interface Member {
   readonly peer: Peer
   readonly incarnation: string
@@ -39,6 +49,8 @@ export interface Members {
   recentlyLost(): boolean
   /** Names of servers that vanished without a goodbye, with the monotonic time of their loss: they may still serve visitors. */
   lost(): ReadonlyMap<string, number>
+  /** What another server knows of those that vanished: they count here, too, unless they are linked or said goodbye since. */
+  heard(lost: readonly LostServer[]): void
   /** Of the names of all who may be serving: servers that know the same ones have the same. */
   fingerprint(): number
   /** How many servers, this one included, are more than half of those that may be serving. */
@@ -49,6 +61,7 @@ export interface Members {
 export function createMembers(self: Peer, keys: Keys, runtime: Runtime): Members {
   const byIncarnation = new Map<string, Member>()
   const lost = new Map<string, number>()
+  const goodbyes = new Map<string, number>()
   let version = 0
   let others: readonly Member[] = []
   let holders: readonly Member[] = []
@@ -84,6 +97,7 @@ export function createMembers(self: Peer, keys: Keys, runtime: Runtime): Members
       const member = memberOf(peer)
       byIncarnation.set(peer.incarnation, member)
       lost.delete(peer.node)
+      goodbyes.delete(peer.node)
       changed()
       return member
     },
@@ -92,7 +106,8 @@ export function createMembers(self: Peer, keys: Keys, runtime: Runtime): Members
       if (member === undefined) return
       byIncarnation.delete(peer.incarnation)
       const back = [...byIncarnation.values()].some((other) => other.peer.node === peer.node)
-      if (member.state !== 'leaving' && !back) lost.set(peer.node, runtime.monotonic())
+      if (member.state === 'leaving') remember(goodbyes, peer.node, runtime.monotonic())
+      else if (!back) remember(lost, peer.node, runtime.monotonic())
       changed()
     },
     setState(member, state, sessions) {
@@ -107,9 +122,21 @@ export function createMembers(self: Peer, keys: Keys, runtime: Runtime): Members
       return false
     },
     lost() {
-      const since = runtime.monotonic() - FORGET_MS
-      for (const [node, at] of lost) if (at <= since) lost.delete(node)
+      const until = runtime.monotonic() - FORGET_MS
+      forget(lost, until)
+      forget(goodbyes, until)
       return lost
+    },
+    heard(list) {
+      const now = runtime.monotonic()
+      const linked = new Set([own, ...others].map(({ peer }) => peer.node))
+      for (const { ageMs, node } of list) {
+        const at = now - ageMs
+        const leftAt = goodbyes.get(node) ?? Number.NEGATIVE_INFINITY
+        // Others may have lost it while it said goodbye here.
+        if (ageMs >= FORGET_MS || linked.has(node) || at < leftAt + LOST_MS) continue
+        remember(lost, node, Math.max(at, lost.get(node) ?? at))
+      }
     },
     fingerprint() {
       const names = new Set([own, ...others].map(({ peer }) => peer.node))
@@ -123,6 +150,15 @@ export function createMembers(self: Peer, keys: Keys, runtime: Runtime): Members
     },
     label,
   }
+}
+
+function remember(times: Map<string, number>, node: string, at: number): void {
+  if (!times.has(node) && times.size >= MOST_LOST) return
+  times.set(node, at)
+}
+
+function forget(times: Map<string, number>, until: number): void {
+  for (const [node, at] of times) if (at <= until) times.delete(node)
 }
 
 /** FNV-1a, 32 bits. */

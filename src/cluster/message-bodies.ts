@@ -16,6 +16,7 @@ import { SessionError } from '../errors.ts'
 import type { Change } from '../seam.ts'
 import type { SessionSummary } from '../types.ts'
 import { CLAIMS, COMPARE_OUTCOMES, SERVER_STATES, TOMBSTONE_REASONS } from './message-codes.ts'
+import { MOST_LOST } from './members.ts'
 import type { Message, MessageOf } from './messages.ts'
 import { ClusterRecord } from './record.ts'
 
@@ -138,14 +139,18 @@ const WRITE: { [K in Message['kind']]: (writer: ByteWriter, message: MessageOf<K
   },
   fetch: (writer, { request, key }) => void writeKey(writer.varint(request), key),
   'not-held': (writer, { request }) => void writer.varint(request),
-  tombstone(writer, { sequence, request, key, reason, ageMs, until }) {
+  tombstone(writer, { sequence, request, key, reason, ageMs, until, seen }) {
     writeKey(writer.varint(sequence).varint(request), key)
       .u8(TOMBSTONE_REASONS.indexOf(reason))
       .varint(wholeMs(ageMs))
       .varint(wholeMs(until))
+    writeCoverage(writer, seen ?? new Map())
   },
   touch: (writer, { key, touchAt }) => void writeKey(writer, key).varint(wholeMs(touchAt)),
-  state: (writer, { state, sessions }) => void writer.u8(SERVER_STATES.indexOf(state)).varint(sessions),
+  state(writer, { lost, sessions, state }) {
+    writer.u8(SERVER_STATES.indexOf(state)).varint(sessions).varint(lost.length)
+    for (const { ageMs, node } of lost) writer.string(node).varint(wholeMs(ageMs))
+  },
   list(writer, { request, userId }) {
     writer.varint(request).u8(userId === undefined ? 0 : 1)
     if (userId !== undefined) writer.string(userId)
@@ -160,8 +165,9 @@ const WRITE: { [K in Message['kind']]: (writer: ByteWriter, message: MessageOf<K
   snapshot: (writer, { request, part, of }) => void writer.varint(request).varint(part).varint(of),
   'snapshot-part': (writer, { request, last }) => void writer.varint(request).u8(last ? 1 : 0),
   'snapshot-next': (writer, { request }) => void writer.varint(request),
-  moved(writer, { claim, coverage, key }) {
+  moved(writer, { claim, coverage, key, owner }) {
     writeDot(writeKey(writer, key), claim)
+    writer.string(owner)
     writeCoverage(writer, coverage)
   },
   compare(writer, { request, key, heads, change }) {
@@ -180,7 +186,13 @@ const WRITE: { [K in Message['kind']]: (writer: ByteWriter, message: MessageOf<K
     for (const { hash, key } of named) writeKey(writer, key).u32(hash)
   },
   ping: (writer, { number }) => void writer.varint(number),
-  pong: (writer, { number, members }) => void writer.varint(number).u32(members),
+  pong: (writer, { agreed, isSettled, members, number, wall }) =>
+    void writer
+      .varint(number)
+      .u32(members)
+      .u8(isSettled ? 1 : 0)
+      .varint(wholeMs(wall))
+      .varint(wholeMs(agreed)),
   relay(writer, { sequence, key, reason, ageMs, until, told }) {
     writeKey(writer.varint(sequence), key).u8(TOMBSTONE_REASONS.indexOf(reason)).varint(wholeMs(ageMs)).varint(wholeMs(until))
     writer.varint(told.length)
@@ -209,17 +221,19 @@ const READ: { [K in Message['kind']]: (reader: ByteReader) => MessageOf<K> } = {
   ack: (reader) => ({ kind: 'ack', sequences: Array.from({ length: reader.varint(reader.remaining) }, () => reader.varint()) }),
   fetch: (reader) => ({ kind: 'fetch', request: reader.varint(), key: readKey(reader) }),
   'not-held': (reader) => ({ kind: 'not-held', request: reader.varint() }),
-  tombstone: (reader) => ({
-    kind: 'tombstone',
-    sequence: reader.varint(),
-    request: reader.varint(),
-    key: readKey(reader),
-    reason: oneOf(TOMBSTONE_REASONS, reader.u8()),
-    ageMs: reader.varint(),
-    until: reader.varint(),
-  }),
+  tombstone(reader) {
+    const asked = { sequence: reader.varint(), request: reader.varint(), key: readKey(reader) }
+    const ended = { reason: oneOf(TOMBSTONE_REASONS, reader.u8()), ageMs: reader.varint(), until: reader.varint() }
+    const seen = readCoverage(reader)
+    return { kind: 'tombstone', ...asked, ...ended, ...(seen.size > 0 && { seen }) }
+  },
   touch: (reader) => ({ kind: 'touch', key: readKey(reader), touchAt: reader.varint() }),
-  state: (reader) => ({ kind: 'state', state: oneOf(SERVER_STATES, reader.u8()), sessions: reader.varint() }),
+  state: (reader) => ({
+    kind: 'state',
+    state: oneOf(SERVER_STATES, reader.u8()),
+    sessions: reader.varint(),
+    lost: Array.from({ length: reader.varint(MOST_LOST) }, () => ({ node: reader.string(MAX_NODE_BYTES), ageMs: reader.varint() })),
+  }),
   list: (reader) => ({ kind: 'list', request: reader.varint(), userId: reader.u8() === 0 ? undefined : reader.string(MAX_USER_BYTES) }),
   'list-part': (reader) => ({
     kind: 'list-part',
@@ -230,7 +244,13 @@ const READ: { [K in Message['kind']]: (reader: ByteReader) => MessageOf<K> } = {
   snapshot: (reader) => ({ kind: 'snapshot', request: reader.varint(), part: reader.varint(), of: reader.varint() }),
   'snapshot-part': (reader) => ({ kind: 'snapshot-part', request: reader.varint(), last: reader.u8() !== 0 }),
   'snapshot-next': (reader) => ({ kind: 'snapshot-next', request: reader.varint() }),
-  moved: (reader) => ({ kind: 'moved', key: readKey(reader), claim: readDot(reader), coverage: readCoverage(reader) }),
+  moved: (reader) => ({
+    kind: 'moved',
+    key: readKey(reader),
+    claim: readDot(reader),
+    owner: reader.string(MAX_NODE_BYTES),
+    coverage: readCoverage(reader),
+  }),
   compare: (reader) => ({
     kind: 'compare',
     request: reader.varint(),
@@ -246,7 +266,14 @@ const READ: { [K in Message['kind']]: (reader: ByteReader) => MessageOf<K> } = {
     named: Array.from({ length: reader.varint(MAX_NAMED) }, () => ({ key: readKey(reader), hash: reader.u32() })),
   }),
   ping: (reader) => ({ kind: 'ping', number: reader.varint() }),
-  pong: (reader) => ({ kind: 'pong', number: reader.varint(), members: reader.u32() }),
+  pong: (reader) => ({
+    kind: 'pong',
+    number: reader.varint(),
+    members: reader.u32(),
+    isSettled: reader.u8() !== 0,
+    wall: reader.varint(),
+    agreed: reader.varint(),
+  }),
   relay: (reader) => ({
     kind: 'relay',
     sequence: reader.varint(),

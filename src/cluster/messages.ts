@@ -11,6 +11,8 @@ import type { SessionSummary } from '../types.ts'
 import { readBody, writeBody } from './message-bodies.ts'
 import type { Claim, CompareOutcome, ServerState, TombstoneReason } from './message-codes.ts'
 import type { ClusterRecord, Delta } from './record.ts'
+import type { ClockReading } from './clock.ts'
+import type { LostServer } from './members.ts'
 
 export const PROTOCOL_VERSION = 1
 
@@ -31,15 +33,23 @@ export type Message =
       readonly ageMs: number
       /** Unix ms. */
       readonly until: number
+      /** Of a session that goes on under a new id: what has been taken over. Who holds more sends it back. */
+      readonly seen?: Coverage
     }
   | { readonly kind: 'touch'; readonly key: string; readonly touchAt: number }
-  | { readonly kind: 'state'; readonly state: ServerState; readonly sessions: number }
+  | {
+      readonly kind: 'state'
+      readonly state: ServerState
+      readonly sessions: number
+      /** Servers that vanished without a goodbye, as the sender knows. */
+      readonly lost: readonly LostServer[]
+    }
   | { readonly kind: 'list'; readonly request: number; readonly userId: string | undefined }
   | { readonly kind: 'list-part'; readonly request: number; readonly last: boolean; readonly summaries: readonly SessionSummary[] }
   | { readonly kind: 'snapshot'; readonly request: number; readonly part: number; readonly of: number }
   | { readonly kind: 'snapshot-part'; readonly request: number; readonly last: boolean }
   | { readonly kind: 'snapshot-next'; readonly request: number }
-  | { readonly kind: 'moved'; readonly key: string; readonly claim: Dot; readonly coverage: Coverage }
+  | { readonly kind: 'moved'; readonly key: string; readonly claim: Dot; readonly owner: string; readonly coverage: Coverage }
   | { readonly kind: 'compare'; readonly request: number; readonly key: string; readonly heads: Heads; readonly change: Change }
   | { readonly kind: 'compared'; readonly request: number; readonly outcome: CompareOutcome }
   /** Of the sessions both servers should hold, per bucket of slots. */
@@ -52,12 +62,12 @@ export type Message =
     }
   | { readonly kind: 'ping'; readonly number: number }
   /** Follows everything that was sent to the asker before. */
-  | {
+  | ({
       readonly kind: 'pong'
       readonly number: number
       /** Fingerprint of the servers that the sender knows. */
       readonly members: number
-    }
+    } & ClockReading)
   /** Acknowledged once every server that the receiver knows has applied the tombstone, or was out of its contact for the lease. */
   | {
       readonly kind: 'relay'

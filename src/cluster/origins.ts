@@ -1,8 +1,8 @@
 import type { Coverage } from '../core/floor.ts'
 import type { Dot } from '../core/merge.ts'
 
-/** Dropped copies remembered; for a copy beyond them the server writes under a fresh origin. */
-const REMEMBERED_MOST = 100_000
+/** So many dropped copies are remembered at least, twice as many at most; for a copy beyond them the server writes under a fresh origin. */
+const REMEMBERED_LEAST = 65_536
 
 /**
  * Under which name this server writes to a session. Covering a write of an origin means covering all of its earlier ones, so an
@@ -17,30 +17,30 @@ export interface Origins {
 }
 
 export function createOrigins(incarnation: string): Origins {
-  const last = new Map<string, Dot>()
-  let forgotten = 0
+  // Two generations: taking the oldest out of one map, one by one, costs a walk over those taken out before.
+  let recent = new Map<string, Dot>()
+  let older = new Map<string, Dot>()
+  let hasForgotten = false
   let fresh = 0
 
   return {
     of(key, coverage) {
-      const before = last.get(key)
+      const before = recent.get(key) ?? older.get(key)
       // What was forgotten may have been this session's: unless nothing ever was, only a name never used is safe.
-      if (before === undefined && forgotten === 0) return incarnation
+      if (before === undefined && !hasForgotten) return incarnation
       if (before !== undefined && (coverage.get(before.origin) ?? 0) >= before.counter) return before.origin
       return `${incarnation}.${++fresh}`
     },
     dropped(key, origin, coverage) {
       const counter = coverage.get(origin)
-      if (counter === undefined && !last.has(key)) return
-      const before = last.get(key)
-      last.delete(key)
-      last.set(key, counter === undefined ? (before as Dot) : { origin, counter })
-      if (last.size <= REMEMBERED_MOST) return
-      for (const oldest of last.keys()) {
-        last.delete(oldest)
-        forgotten++
-        break
-      }
+      const before = recent.get(key) ?? older.get(key)
+      const last = counter === undefined ? before : { origin, counter }
+      if (last === undefined) return
+      recent.set(key, last)
+      if (recent.size < REMEMBERED_LEAST) return
+      hasForgotten ||= older.size > 0
+      older = recent
+      recent = new Map()
     },
   }
 }

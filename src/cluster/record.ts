@@ -1,5 +1,5 @@
 import { advanceHeads, type Coverage, coversDot, type Heads, mergeCoverage, mergeHeads } from '../core/floor.ts'
-import { bytesOf, type Cells, changedCells, compareDots, type Dot, mergeAll, shownValue } from '../core/merge.ts'
+import { bytesOf, type Cell, type Cells, changedCells, compareDots, type Dot, mergeAll, shownValue } from '../core/merge.ts'
 import type { Change, Draft, RecordMeta, RecordView } from '../seam.ts'
 
 /** What `setLifetime` changes, as one unit: the later dot wins. */
@@ -31,9 +31,19 @@ export class ClusterRecord implements RecordView {
   readonly lifetimeStamp: Dot
   /** The largest counter covered. */
   readonly highest: number
-  #bytes = -1
+  /** -1: not counted yet. */
+  #bytes: number
 
-  constructor(key: string, meta: RecordMeta, cells: Cells, heads: Heads, coverage: Coverage, lifetimeStamp: Dot, highest: number) {
+  constructor(
+    key: string,
+    meta: RecordMeta,
+    cells: Cells,
+    heads: Heads,
+    coverage: Coverage,
+    lifetimeStamp: Dot,
+    highest: number,
+    bytes = -1,
+  ) {
     this.key = key
     this.meta = meta
     this.cells = cells
@@ -41,6 +51,7 @@ export class ClusterRecord implements RecordView {
     this.coverage = coverage
     this.lifetimeStamp = lifetimeStamp
     this.highest = highest
+    this.#bytes = bytes
   }
 
   get(field: string): string | undefined {
@@ -82,21 +93,39 @@ export function applyDelta(record: ClusterRecord, delta: Delta): ClusterRecord {
   const { dot } = delta
   if (coversDot(record.coverage, dot)) return record
   const later = delta.lifetime !== undefined && compareDots(dot, record.lifetimeStamp) > 0
+  const cells = mergeAll(record.cells, delta.cells)
   return new ClusterRecord(
     record.key,
     mergeMeta(record.meta, delta.touchAt, later ? delta.lifetime : undefined),
-    mergeAll(record.cells, delta.cells),
+    cells,
     advanceHeads(record.heads, dot, delta.parents),
     new Map(record.coverage).set(dot.origin, dot.counter),
     later ? dot : record.lifetimeStamp,
     Math.max(record.highest, dot.counter),
+    bytesAfter(record, cells, delta.cells),
   )
+}
+
+/** Counts only what the delta touches. */
+function bytesAfter(record: ClusterRecord, cells: Cells, changed: Cells): number {
+  let bytes = record.bytes
+  for (const field of changed.keys()) {
+    const before = record.cells.get(field)
+    if (before === undefined) bytes += Buffer.byteLength(field)
+    bytes += valueBytes(cells.get(field)) - valueBytes(before)
+  }
+  return bytes
+}
+
+function valueBytes(cell: Cell | undefined): number {
+  return cell?.value === undefined ? 0 : Buffer.byteLength(cell.value)
 }
 
 export function touched(record: ClusterRecord, touchAt: number): ClusterRecord {
   const meta = mergeMeta(record.meta, touchAt, undefined)
   if (meta === record.meta) return record
-  return new ClusterRecord(record.key, meta, record.cells, record.heads, record.coverage, record.lifetimeStamp, record.highest)
+  const { cells, coverage, heads, highest, key, lifetimeStamp } = record
+  return new ClusterRecord(key, meta, cells, heads, coverage, lifetimeStamp, highest, record.bytes)
 }
 
 /** The union of two copies of one session. */

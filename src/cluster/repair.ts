@@ -3,19 +3,18 @@
  * algorithms for replicated database maintenance", 1987). Each round a server compares what it and one other should both
  * hold, in buckets of slots, and the two exchange what differs.
  */
-import { type Core, DEADLINE_MS, tombstoneMessage } from './core.ts'
+import { type Core, DEADLINE_MS, stateMessage, tombstoneMessage } from './core.ts'
 import type { Entry } from './entries.ts'
 import { hashText, type Member } from './members.ts'
 import type { MessageOf } from './messages.ts'
 import { SLOTS, slotOf } from './placement.ts'
-import { endOf } from './record.ts'
 
 export interface Repair {
   /** Another server sent its digests. */
   digest(incarnation: string, message: MessageOf<'digest'>): void
   /** What the other server holds in the buckets that differ. */
   differ(incarnation: string, message: MessageOf<'differ'>): void
-  /** A frame to this server was dropped: compare with it soon. */
+  /** Something this server should have may not have reached it: compare with it soon. */
   missed(incarnation: string): void
   stop(): void
 }
@@ -35,6 +34,7 @@ export function createRepair(core: Core): Repair {
   const { runtime } = context
   const busy = new Set<string>()
   const soon = new Set<string>()
+  let isAwaited = false
   let stopped = false
   let turn = 0
   let timer = runtime.setTimer(ROUND_MS, round)
@@ -43,7 +43,7 @@ export function createRepair(core: Core): Repair {
   function isShared(entry: Entry, other: Member): boolean {
     const { policy } = options
     if (policy.kind === 'all') return true
-    const { key } = entry.record
+    const { key } = entry
     if (policy.kind === 'first') {
       const first = placement.preference(key).slice(0, policy.copies)
       return first.includes(members.self) && first.includes(other)
@@ -59,7 +59,7 @@ export function createRepair(core: Core): Repair {
     let left = SLICE
     for (const entry of entries.all()) {
       // What has ended is dropped by each server's own sweep.
-      if (endOf(entry.record) > runtime.now() && isShared(entry, other)) see(entry)
+      if (entry.endAt > runtime.now() && isShared(entry, other)) see(entry)
       left -= 1
       if (left > 0) continue
       left = SLICE
@@ -71,7 +71,7 @@ export function createRepair(core: Core): Repair {
   async function digestsWith(other: Member): Promise<Uint32Array> {
     const digests = new Uint32Array(BUCKETS)
     await visit(other, (entry) => {
-      const bucket = bucketOf(entry.record.key)
+      const bucket = bucketOf(entry.key)
       digests[bucket] = (digests[bucket] as number) ^ hashOf(entry)
     })
     return digests
@@ -90,6 +90,8 @@ export function createRepair(core: Core): Repair {
 
   function round(): void {
     const others = members.others()
+    // A state that was lost on the way would otherwise never be known.
+    for (const { incarnation } of others) core.post(incarnation, stateMessage(core))
     const other = others[turn++ % Math.max(1, others.length)]
     if (other !== undefined) void compareWith(other)
     timer = runtime.setTimer(ROUND_MS, round)
@@ -104,9 +106,9 @@ export function createRepair(core: Core): Repair {
     const wanted = new Set(buckets)
     const counts = new Map<number, number>()
     await visit(other, (entry) => {
-      const bucket = bucketOf(entry.record.key)
+      const bucket = bucketOf(entry.key)
       if (!wanted.has(bucket)) return
-      named.push({ key: entry.record.key, hash: hashOf(entry) })
+      named.push({ key: entry.key, hash: hashOf(entry) })
       counts.set(bucket, (counts.get(bucket) ?? 0) + 1)
     })
     if (stopped || members.get(other.incarnation) === undefined) return
@@ -126,15 +128,25 @@ export function createRepair(core: Core): Repair {
     const theirs = new Map(named.map(({ hash, key }) => [key, hash]))
     const wanted = new Set(buckets)
     await visit(other, (entry) => {
-      const { key } = entry.record
+      const { key } = entry
       if (!wanted.has(bucketOf(key)) || theirs.get(key) === hashOf(entry)) return
       const claim = core.owns(entry) ? 'sender' : 'none'
-      core.post(other.incarnation, { kind: 'record', sequence: 0, request: 0, claim, record: entry.record })
+      core.post(other.incarnation, { kind: 'record', sequence: 0, request: 0, claim, record: entry.peek() })
     })
     for (const { hash, key } of named) {
       const tombstone = entries.tombstone(key)
       if (tombstone !== undefined) core.post(other.incarnation, tombstoneMessage(core, key, tombstone))
       else if (hashOf(entries.get(key)) !== hash) void requests.fetch(other.incarnation, key, DEADLINE_MS)
+    }
+  }
+
+  /** One after the other: after a death all others are to be compared with, and each walk passes over all sessions. */
+  async function compareSoon(): Promise<void> {
+    isAwaited = false
+    for (const incarnation of [...soon]) {
+      soon.delete(incarnation)
+      const other = members.get(incarnation)
+      if (other !== undefined && !stopped) await compareWith(other)
     }
   }
 
@@ -147,12 +159,10 @@ export function createRepair(core: Core): Repair {
     digest: (incarnation, { digests }) => withMember(incarnation, (other) => answer(other, digests)),
     differ: (incarnation, message) => withMember(incarnation, (other) => mend(other, message)),
     missed(incarnation) {
-      if (soon.has(incarnation)) return
       soon.add(incarnation)
-      runtime.setTimer(SOON_MS, () => {
-        soon.delete(incarnation)
-        withMember(incarnation, compareWith)
-      })
+      if (isAwaited) return
+      isAwaited = true
+      runtime.setTimer(SOON_MS, () => void compareSoon())
     },
     stop() {
       stopped = true
@@ -168,7 +178,7 @@ function bucketOf(key: string): number {
 /** Copies with equal heads hold the same writes. */
 function hashOf(entry: Entry | undefined): number {
   if (entry === undefined) return 0
-  const { heads, key } = entry.record
+  const { heads, key } = entry
   let hash = hashText(key)
   for (const { counter, origin } of heads) hash = (Math.imul(hash ^ hashText(origin), 0x01000193) ^ counter) >>> 0
   return hash

@@ -1,11 +1,9 @@
-import { covers } from '../core/floor.ts'
-import { compareDots } from '../core/merge.ts'
 import { SessionError } from '../errors.ts'
 import type { Change, Draft, MaybePromise, Peer, RecordView, StrategyContext } from '../seam.ts'
-import type { SessionSummary, SessionsStatus } from '../types.ts'
-import { catchUp, type Found, type Search } from './catch-up.ts'
+import type { SessionSummary } from '../types.ts'
+import { catchUp, type Found, learnOwner, type Search } from './catch-up.ts'
 import { createComparing } from './compare.ts'
-import { type Core, createCore, DEADLINE_MS, type TableOptions, tombstoneMessage } from './core.ts'
+import { type Core, createCore, DEADLINE_MS, stateMessage, type TableOptions, tombstoneMessage } from './core.ts'
 import { createDelivery } from './delivery.ts'
 import { createEndings } from './endings.ts'
 import type { Entry, Tombstone } from './entries.ts'
@@ -13,9 +11,12 @@ import { createHandover } from './handover.ts'
 import { join } from './joining.ts'
 import { createListing } from './listing.ts'
 import type { ServerState, TombstoneReason } from './message-codes.ts'
-import { decodeFrame, type Message } from './messages.ts'
+import { decodeFrame, encodeMessage, type Message, type MessageOf } from './messages.ts'
+import { createOwnership } from './ownership.ts'
+import { createReplace, type Replace } from './replacing.ts'
 import { startSweep } from './sweep.ts'
 import { createRepair } from './repair.ts'
+import { hintOf, statusOf, type TableStatus } from './table-status.ts'
 import { createTransfer } from './transfer.ts'
 import { createWrites } from './writes.ts'
 
@@ -24,14 +25,20 @@ export interface Table {
   /** Own incarnation and label. */
   readonly incarnation: string
   readonly label: string
+  /** Unix ms, as the servers agree: what lifetimes go by. */
+  now(): number
   find(key: string): Entry | undefined
   ended(key: string): Tombstone | undefined
   /** True while there is anybody else to ask. */
   hasOthers(): boolean
   search(search: Search): Promise<Found>
+  /** Before a write to a copy whose owner is not known (affinity). */
+  learnOwner(entry: Entry): Promise<void> | undefined
   create(key: string, draft: Draft): MaybePromise<Entry>
   write(entry: Entry, change: Change): MaybePromise<Entry>
   update(key: string, change: (record: RecordView) => Change): Promise<Entry>
+  /** Goes on under a new key: the old one ends. */
+  replace: Replace
   end(key: string, reason: TombstoneReason, absoluteAt: number): MaybePromise<void>
   /** A majority has answered within the lease: no ending passes this server by. */
   isInContact(): boolean
@@ -39,8 +46,10 @@ export interface Table {
   regainContact(): Promise<boolean>
   /** Labels of who should be asked for the session from now on, this server's or its owner's first. */
   hint(entry: Entry): readonly string[]
+  /** Names of the servers that these labels stand for; unknown ones are left out. */
+  nodes(labels: readonly string[]): readonly string[]
   list(userId: string | undefined): Promise<ReadonlyMap<string, SessionSummary>>
-  status(): Pick<SessionsStatus, 'sessions' | 'bytes' | 'peers' | 'details'>
+  status(): TableStatus
   ready(): Promise<void>
   drain(): Promise<void>
   close(): Promise<void>
@@ -51,8 +60,9 @@ const LEAVE_MS = 5_000
 
 export function createTable(options: TableOptions, context: StrategyContext): Table {
   const core = createCore(options, context)
-  const { acks, contact, entries, members, outbox, requests } = core
-  const delivery = createDelivery(core)
+  const { acks, clock, contact, entries, members, outbox, requests } = core
+  const ownership = createOwnership(core)
+  const delivery = createDelivery(core, ownership)
   const writes = createWrites(core)
   const endings = createEndings(core, delivery)
   const transfer = createTransfer(core)
@@ -60,13 +70,16 @@ export function createTable(options: TableOptions, context: StrategyContext): Ta
   const listing = createListing(core)
   const comparing = createComparing(core, writes)
   const repair = createRepair(core)
-  outbox.onDropped(repair.missed)
+  outbox.onDropped((incarnation) => {
+    endings.missed(incarnation)
+    repair.missed(incarnation)
+  })
   const stopSweep = startSweep(core)
   let closed = false
   let joined = false
   let drained: Promise<void> | undefined
 
-  const HANDLE: { [K in Message['kind']]: (from: string, message: Extract<Message, { kind: K }>) => void } = {
+  const HANDLE: { [K in Message['kind']]: (from: string, message: MessageOf<K>) => void } = {
     delta: delivery.delta,
     record(from, message) {
       delivery.record(from, message)
@@ -85,11 +98,15 @@ export function createTable(options: TableOptions, context: StrategyContext): Ta
     snapshot: transfer.serve,
     'snapshot-part': transfer.part,
     'snapshot-next': (from, { request }) => transfer.next(from, request),
-    moved,
+    moved: ownership.moved,
     compare: comparing.serve,
     compared: (from, { outcome, request }) => requests.answered(from, request, outcome),
-    ping: (from, { number }) => core.post(from, { kind: 'pong', number, members: members.fingerprint() }),
-    pong: contact.pong,
+    ping: (from, { number }) => core.post(from, { kind: 'pong', number, members: members.fingerprint(), ...clock.reading() }),
+    pong(from, message) {
+      const askedAt = contact.askedAt(message.number)
+      if (askedAt !== undefined) clock.heard(from, askedAt, message)
+      contact.pong(from, message)
+    },
     relay: endings.relay,
     digest: repair.digest,
     differ: repair.differ,
@@ -103,19 +120,10 @@ export function createTable(options: TableOptions, context: StrategyContext): Ta
     else core.post(from, { kind: 'record', sequence: 0, request, claim: core.owns(entry) ? 'sender' : 'none', record: entry.record })
   }
 
-  function moved(from: string, { claim, coverage, key }: Extract<Message, { kind: 'moved' }>): void {
-    const entry = entries.get(key)
-    if (entry === undefined) return
-    // Claims are ordered: of servers that claim at once, the last one's copies stay.
-    if (entry.claim !== undefined && compareDots(claim, entry.claim) <= 0) return
-    // Dropped only where the new holders have all that is here; else they are told what they lack.
-    if (covers(coverage, entry.record.heads)) entries.drop(key)
-    else core.post(from, { kind: 'record', sequence: 0, request: 0, claim: 'none', record: entry.record })
-  }
-
-  function stateChanged(from: string, { sessions, state }: { sessions: number; state: ServerState }): void {
+  function stateChanged(from: string, { lost, sessions, state }: MessageOf<'state'>): void {
     const member = members.get(from)
     if (member === undefined) return
+    members.heard(lost)
     const isFirst = member.state === undefined
     members.setState(member, state, sessions)
     // Who joins itself pulls what it needs before it is ready.
@@ -138,9 +146,8 @@ export function createTable(options: TableOptions, context: StrategyContext): Ta
   }
 
   function tellState(to: readonly { incarnation: string }[]): void {
-    for (const { incarnation } of to) {
-      core.post(incarnation, { kind: 'state', state: members.self.state as ServerState, sessions: entries.size })
-    }
+    const message = encodeMessage(stateMessage(core))
+    for (const { incarnation } of to) outbox.post(incarnation, message)
   }
 
   function setOwnState(state: ServerState): void {
@@ -150,6 +157,7 @@ export function createTable(options: TableOptions, context: StrategyContext): Ta
 
   function up(peer: Peer): void {
     if (!INCARNATION.test(peer.incarnation)) return options.transport.refuse(peer.incarnation, 'its incarnation is not one of ours')
+    clock.up(peer.incarnation)
     contact.up(members.up(peer))
     tellState([peer])
     changed()
@@ -157,6 +165,9 @@ export function createTable(options: TableOptions, context: StrategyContext): Ta
 
   function down(peer: Peer): void {
     members.down(peer)
+    // What it had on the way to others died with it: those that have it tell.
+    for (const { incarnation } of members.others()) repair.missed(incarnation)
+    clock.down(peer.incarnation)
     contact.down(peer.incarnation)
     requests.down(peer.incarnation)
     transfer.down(peer.incarnation)
@@ -214,17 +225,21 @@ export function createTable(options: TableOptions, context: StrategyContext): Ta
   return {
     incarnation: core.self,
     label: members.self.label,
+    now: clock.now,
     find: (key) => entries.get(key),
     ended: (key) => entries.tombstone(key),
     hasOthers: () => members.others().length > 0 || members.recentlyLost(),
     search: (search) => catchUp(core, search),
+    learnOwner: (entry) => learnOwner(core, entry),
     create: writes.create,
     write: writes.write,
     update: comparing.update,
-    end: endings.end,
+    replace: createReplace(core, delivery, endings, writes),
+    end: (key, reason, absoluteAt) => endings.end(key, reason, absoluteAt),
     isInContact: contact.isFresh,
     regainContact: contact.regain,
     hint: (entry) => hintOf(core, entry),
+    nodes: (labels) => labels.flatMap((label) => members.byLabel(label)?.peer.node ?? []),
     list: (userId) => listing.everywhere(userId),
     status: () => statusOf(core),
     ready: () => started,
@@ -239,38 +254,6 @@ export function createTable(options: TableOptions, context: StrategyContext): Ta
       contact.stop()
       repair.stop()
       await options.transport.close()
-    },
-  }
-}
-
-function hintOf(core: Core, entry: Entry): readonly string[] {
-  const { members, options, placement } = core
-  if (options.policy.kind !== 'owner') return [members.self.label]
-  const owner = members.get(entry.owner) ?? members.self
-  const backups = placement.preference(entry.record.key).filter((member) => member !== owner)
-  return [owner, ...backups.slice(0, options.policy.backups)].map((member) => member.label)
-}
-
-function statusOf(core: Core): Pick<SessionsStatus, 'sessions' | 'bytes' | 'peers' | 'details'> {
-  const { entries, members, options } = core
-  let bytes = 0
-  for (const { record } of entries.all()) bytes += record.bytes
-  const peers = members.others().map(({ peer, state }) => ({
-    node: peer.node,
-    state: state === 'joining' || state === undefined ? ('joining' as const) : state === 'leaving' ? ('down' as const) : ('up' as const),
-  }))
-  const { receivedBytes, sentBytes } = options.transport.traffic()
-  return {
-    sessions: entries.size,
-    bytes,
-    peers,
-    details: {
-      route: members.self.label,
-      state: members.self.state as ServerState,
-      sentBytes,
-      receivedBytes,
-      tombstones: entries.tombstoneCount,
-      inContact: core.contact.isFresh(),
     },
   }
 }

@@ -18,12 +18,25 @@ export interface Transfer {
 }
 
 const PART_BYTES = 64 * 1024
-const WINDOW = 4
+const WINDOW = 16
+/** Sessions looked at between two looks at the clock. */
+const LOOK_EVERY = 64
+const SLICE_MS = 5
+/** A server that sends no part for this long is no source; one that dies is found sooner, by its link. */
+const PATIENCE_MS = 2 * DEADLINE_MS
+/** A timer this late tells that this server stood still, not the other. */
+const STALLED_MS = 250
 
 interface Stream {
   readonly incarnation: string
   readonly request: number
-  readonly messages: Iterator<Buffer>
+  /** Undefined: looked at many that are not for the other server. */
+  readonly messages: Iterator<Buffer | undefined>
+  /** Parts that the other server is ready for. */
+  wanted: number
+  /** Of the present part, so far. */
+  bytes: number
+  isPaused: boolean
 }
 
 interface Pull {
@@ -46,51 +59,76 @@ export function createTransfer(core: Core): Transfer {
     return wanted && order.find((member) => member.state === 'ready') === members.self
   }
 
-  function* share(incarnation: string, part: number, of: number): Generator<Buffer> {
+  function* share(incarnation: string, part: number, of: number): Generator<Buffer | undefined> {
     for (const [key, tombstone] of entries.tombstones()) yield encodeMessage(tombstoneMessage(core, key, tombstone))
     if (of === 0) return
-    for (const { record } of entries.all()) {
-      if (slotOf(record.key) % of !== part || !isShareOf(record.key, incarnation)) continue
-      yield encodeMessage({ kind: 'record', sequence: 0, request: 0, claim: 'none', record })
+    let looked = 0
+    for (const entry of entries.all()) {
+      if (++looked % LOOK_EVERY === 0) yield undefined
+      if (slotOf(entry.key) % of !== part || !isShareOf(entry.key, incarnation)) continue
+      yield encodeMessage({ kind: 'record', sequence: 0, request: 0, claim: 'none', record: entry.peek() })
     }
   }
 
-  function sendPart(stream: Stream): void {
-    let bytes = 0
-    let last = false
-    while (bytes < PART_BYTES && !last) {
+  /** Sends the parts that are wanted, and stops for requests in between. */
+  function pump(stream: Stream): void {
+    const id = `${stream.incarnation}${stream.request}`
+    const endsAt = context.runtime.monotonic() + SLICE_MS
+    while (stream.wanted > 0 && !stream.isPaused && streams.get(id) === stream) {
       const { done, value } = stream.messages.next()
-      last = done === true
-      if (value === undefined) continue
-      bytes += (value as Buffer).length
-      outbox.post(stream.incarnation, value as Buffer)
+      if (value instanceof Buffer) {
+        stream.bytes += value.length
+        outbox.post(stream.incarnation, value)
+      }
+      if (done === true || stream.bytes >= PART_BYTES) endPart(stream, id, done === true)
+      else if (value === undefined && context.runtime.monotonic() > endsAt) pause(stream)
     }
-    core.post(stream.incarnation, { kind: 'snapshot-part', request: stream.request, last })
-    if (last) streams.delete(`${stream.incarnation}${stream.request}`)
   }
 
-  function restart(request: number, pull: Pull): void {
-    pull.timer.cancel()
-    pull.timer = context.runtime.setTimer(DEADLINE_MS, () => pulls.get(request)?.finish(false))
+  function endPart(stream: Stream, id: string, last: boolean): void {
+    stream.wanted--
+    stream.bytes = 0
+    core.post(stream.incarnation, { kind: 'snapshot-part', request: stream.request, last })
+    if (last) streams.delete(id)
+  }
+
+  function pause(stream: Stream): void {
+    stream.isPaused = true
+    context.runtime.defer(() => {
+      stream.isPaused = false
+      pump(stream)
+    })
+  }
+
+  function awaitPart(request: number): Timer {
+    const dueAt = context.runtime.monotonic() + PATIENCE_MS
+    return context.runtime.setTimer(PATIENCE_MS, () => {
+      const pull = pulls.get(request)
+      if (pull === undefined) return
+      if (context.runtime.monotonic() - dueAt > STALLED_MS) pull.timer = awaitPart(request)
+      else pull.finish(false)
+    })
   }
 
   return {
     serve(incarnation, { of, part, request }) {
-      const stream: Stream = { incarnation, request, messages: share(incarnation, part, of) }
-      const id = `${incarnation}${request}`
-      streams.set(id, stream)
-      for (let sent = 0; sent < WINDOW && streams.has(id); sent++) sendPart(stream)
+      const messages = share(incarnation, part, of)
+      const stream: Stream = { incarnation, request, messages, wanted: WINDOW, bytes: 0, isPaused: false }
+      streams.set(`${incarnation}${request}`, stream)
+      pump(stream)
     },
     next(incarnation, request) {
       const stream = streams.get(`${incarnation}${request}`)
-      if (stream !== undefined) sendPart(stream)
+      if (stream === undefined) return
+      stream.wanted++
+      pump(stream)
     },
     pull(incarnation, part, of) {
       const request = core.requests.next()
       return new Promise((resolve) => {
         const pull: Pull = {
           incarnation,
-          timer: context.runtime.setTimer(DEADLINE_MS, () => pulls.get(request)?.finish(false)),
+          timer: awaitPart(request),
           finish(done) {
             pull.timer.cancel()
             pulls.delete(request)
@@ -105,7 +143,8 @@ export function createTransfer(core: Core): Transfer {
       const pull = pulls.get(request)
       if (pull?.incarnation !== incarnation) return
       if (last) return pull.finish(true)
-      restart(request, pull)
+      pull.timer.cancel()
+      pull.timer = awaitPart(request)
       core.post(incarnation, { kind: 'snapshot-next', request })
     },
     down(incarnation) {

@@ -1,4 +1,6 @@
+import type { Coverage } from '../core/floor.ts'
 import type { Change, Draft, MaybePromise } from '../seam.ts'
+import { asUpdate } from './conflicts.ts'
 import { type Core, goneError, unavailable } from './core.ts'
 import type { Entry } from './entries.ts'
 import type { Claim } from './message-codes.ts'
@@ -11,12 +13,15 @@ import { applyDelta, type Delta, deltaOf, mergeRecords, recordOf, touched } from
 export interface Writes {
   create(key: string, draft: Draft): MaybePromise<Entry>
   /** Applied before it returns; a promise waits for the holders' acknowledgement. */
-  write(entry: Entry, change: Change): MaybePromise<Entry>
+  write(entry: Entry, change: Change, isUpdate?: boolean): MaybePromise<Entry>
   /** Sends the whole copy to servers that may not have it. Undefined: nobody to send to. */
   push(entry: Entry, to: readonly Member[], claim: Claim): Promise<void> | undefined
   /** Membership or acknowledgements changed: tell when enough holders are there again. */
   reviewHealth(): void
 }
+
+/** Former holders keep their copies, and learn whose the session is. */
+const NOTHING: Coverage = new Map()
 
 export function createWrites(core: Core): Writes {
   const { acks, context, entries, members, options, outbox, placement, self } = core
@@ -58,13 +63,13 @@ export function createWrites(core: Core): Writes {
     for (const member of to) {
       const known = delta !== undefined && (options.policy.kind === 'all' || entry.placed?.others.includes(member) === true)
       if (known) small ??= encodeMessage({ kind: 'delta', sequence, claim, delta: delta })
-      else whole ??= encodeMessage({ kind: 'record', sequence, request: 0, claim, record: entry.record })
+      else whole ??= encodeMessage({ kind: 'record', sequence, request: 0, claim, record: entry.peek() })
       outbox.post(member.incarnation, (known ? small : whole) as Buffer)
     }
   }
 
-  /** Waits until enough holders have it. Undefined: nobody to wait for. */
-  function confirm(entry: Entry, sequence: number, home: Home): Promise<void> | undefined {
+  /** Waits until enough holders have it, and says whether as many as asked for do. Undefined: nobody to wait for. */
+  function confirm(entry: Entry, sequence: number, home: Home): Promise<boolean> | undefined {
     const wanted = neededOf(home)
     if (wanted <= 0) return undefined
     if (home.counting.length < wanted) degrade('too few are running')
@@ -81,6 +86,7 @@ export function createWrites(core: Core): Writes {
     return acks.wait({ key, sequence, needed, servers, more }).then((outcome) => {
       if (outcome !== 'acked') degrade(outcome === 'late' ? 'a server did not answer in time' : 'too few are running')
       else if (needed === wanted) recover()
+      return outcome === 'acked' && needed === wanted
     })
   }
 
@@ -96,12 +102,22 @@ export function createWrites(core: Core): Writes {
     return [...(owner === undefined ? [] : [owner]), ...backups].filter((member) => member !== members.self && !now.includes(member))
   }
 
-  function tellMoved(entry: Entry, to: readonly Member[]): void {
+  /** `coverage`: what the new holders have confirmed. */
+  function tellMoved(entry: Entry, to: readonly Member[], coverage: Coverage): void {
     // Somebody else may have claimed it while the write was confirmed: then that server tells.
-    if (to.length === 0 || entry.claim === undefined || entry.owner !== self) return
-    const { coverage, key } = entry.record
-    const message = encodeMessage({ kind: 'moved', key, claim: entry.claim, coverage })
+    if (entry.claim === undefined || entry.owner !== self) return
+    const message = encodeMessage({ kind: 'moved', key: entry.record.key, claim: entry.claim, owner: self, coverage })
     for (const member of to) outbox.post(member.incarnation, message)
+  }
+
+  /** Nobody waits for these acknowledgements but those who may drop their copies then. */
+  function moveLater(entry: Entry, sequence: number, home: Home, moved: readonly Member[]): void {
+    const { coverage, key } = entry.record
+    const servers = home.counting.map((member) => member.incarnation)
+    acks.wait({ key, sequence, needed: Math.max(1, servers.length), servers }).then(
+      (outcome) => tellMoved(entry, moved, outcome === 'acked' ? coverage : NOTHING),
+      () => undefined,
+    )
   }
 
   function commit(entry: Entry, delta: Delta | undefined): MaybePromise<Entry> {
@@ -114,17 +130,17 @@ export function createWrites(core: Core): Writes {
       entry.owner = self
       entry.claim = record.heads.at(-1)
     }
-    const sequence = neededOf(home) > 0 ? acks.sequence() : 0
+    const moved = claims && former !== '' && former !== self ? formerHolders(record.key, former) : []
+    const sequence = neededOf(home) > 0 || moved.length > 0 ? acks.sequence() : 0
     spread(entry, delta, claims ? 'sender' : 'none', sequence, home.others)
     entry.placed = home
-    const moved = claims && former !== '' && former !== self ? formerHolders(record.key, former) : []
     const confirmed = confirm(entry, sequence, home)
     if (confirmed === undefined) {
-      tellMoved(entry, moved)
+      if (moved.length > 0) moveLater(entry, sequence, home, moved)
       return entry
     }
-    return confirmed.then(() => {
-      tellMoved(entry, moved)
+    return confirmed.then((isEnough) => {
+      tellMoved(entry, moved, isEnough ? record.coverage : NOTHING)
       return entry
     })
   }
@@ -162,16 +178,17 @@ export function createWrites(core: Core): Writes {
       admit(key)
       return commit(entries.put(recordOf(key, draft, nextDot(self, 0))), undefined)
     },
-    write(entry, change) {
+    write(entry, change, isUpdate = false) {
       const current = attached(entry)
       if (isTouch(current, change)) return touch(current, change.touchAt)
       admit(current.record.key)
-      const delta = deltaOf(current.record, change, nextDot(current.origin, current.record.highest))
+      const plain = deltaOf(current.record, change, nextDot(current.origin, current.record.highest))
+      const delta = isUpdate ? asUpdate(plain) : plain
       return commit(entries.put(applyDelta(current.record, delta)), delta)
     },
     push(entry, to, claim) {
       if (to.length === 0) return undefined
-      const { key } = entry.record
+      const { key } = entry
       const sequence = acks.sequence()
       spread(entry, undefined, claim, sequence, to)
       const servers = to.map((member) => member.incarnation)

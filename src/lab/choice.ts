@@ -30,7 +30,7 @@ export interface StrategyChoice {
 
 const USED_BY: Readonly<Record<keyof StrategyOptions, readonly StrategyName[]>> = {
   store: ['dedicated'],
-  transport: ['replication', 'affinity'],
+  transport: ['replication', 'affinity', 'cookieBased'],
   copies: ['replication'],
   acks: ['replication', 'affinity'],
   backups: ['affinity'],
@@ -95,7 +95,9 @@ export function checkChoice(rawStrategy: unknown, rawOptions: Readonly<Record<st
   const strategy = strategyName(rawStrategy)
   const options = checkOptions(rawOptions)
   for (const name of Object.keys(options) as (keyof StrategyOptions)[]) {
-    if (!USED_BY[name].includes(strategy)) throw refuse(`${name} is an option of ${USED_BY[name].join(' and ')}, not of ${strategy}.`)
+    const users = USED_BY[name]
+    if (!users.includes(strategy))
+      throw refuse(`${name} is an option of ${users.join(' and ')}, not of ${strategy}: choose another strategy, or leave it out.`)
   }
   return { strategy, options }
 }

@@ -3,68 +3,27 @@ import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { SessionEvent } from '../types.ts'
-import { NODES_MAX, type Policy, policyOf, type StrategyChoice, type StrategyName, type StrategyOptions } from './choice.ts'
+import { NODES_MAX, policyOf, type StrategyChoice, type StrategyOptions } from './choice.ts'
+import { checkAction, type Cluster, type ClusterOptions, type NodeAction } from './cluster-types.ts'
 import { createFront, type Front } from './front.ts'
 import { type LabError, labError } from './lab-error.ts'
 import { createLedger } from './ledger.ts'
 import type { ServerConfig } from './messages.ts'
 import { shownStoreUrl } from './store-url.ts'
 import { freePort, freePorts, isFree } from './ports.ts'
-import { createServerProcess, type NodeState, type NodeView, type ServerProcess } from './server-process.ts'
+import { createServerProcess, type ServerProcess } from './server-process.ts'
 import { checkStrategy } from './strategy.ts'
 import { startWatchdog } from './watchdog.ts'
+import { whereabouts } from './whereabouts.ts'
+
+export type { Cluster } from './cluster-types.ts'
 
 const START_ATTEMPTS = 3
 const REFRESH_DEADLINE_MS = 300
 
-export type NodeAction = 'kill' | 'start' | 'pause' | 'resume' | 'drain'
-
-export interface ClusterView {
-  readonly strategy: StrategyName
-  readonly options: StrategyOptions
-  readonly gateway: { readonly url: string; readonly policy: Policy }
-  readonly nodes: readonly NodeView[]
-  readonly totals: { sessions: number; lost: number; lostUpdates: number; stale: number; failed: number }
-  /** What this configuration does not protect, as the strategy says. */
-  readonly notProtected: readonly string[]
-  /** True while the cluster restarts with another strategy. */
-  readonly switching: boolean
-}
-
-export interface ClusterOptions {
-  readonly nodes: number
-  readonly port: number
-  readonly controlUrl: string
-  readonly choice: StrategyChoice
-  log(line: string): void
-  event(event: SessionEvent): void
-  changed(): void
-}
-
-export interface Cluster {
-  start(): Promise<void>
-  view(): ClusterView
-  /** Asks every running server for fresh figures. */
-  refresh(): Promise<void>
-  setStrategy(choice: StrategyChoice): Promise<void>
-  add(): Promise<NodeView>
-  remove(id: string): Promise<void>
-  act(id: string, action: NodeAction): Promise<NodeView>
-  close(): Promise<void>
-}
-
 interface Member {
   readonly server: ServerProcess
   meshPort: number
-}
-
-const ALLOWED: Readonly<Record<NodeAction, readonly NodeState[]>> = {
-  kill: ['up', 'joining', 'paused', 'draining'],
-  start: ['down'],
-  pause: ['up', 'joining', 'draining'],
-  resume: ['paused'],
-  drain: ['up'],
 }
 
 export function createCluster(options: ClusterOptions): Cluster {
@@ -93,6 +52,7 @@ export function createCluster(options: ClusterOptions): Cluster {
         options.event(event)
       },
       stranger: (key) => ledger.stranger(key),
+      ended: (key) => ledger.ended(key),
       changed: () => options.changed(),
       log: (line) => options.log(line),
     })
@@ -281,13 +241,16 @@ export function createCluster(options: ClusterOptions): Cluster {
     async act(id, action) {
       const member = memberOf(id)
       refuseWhileSwitching()
-      const { state } = member.server.view()
-      if (!ALLOWED[action].includes(state))
-        throw labError(409, 'STATE_WRONG', `${id} is ${state}: ${action} needs ${ALLOWED[action].join(' or ')}.`)
+      checkAction(id, action, member.server.view().state)
       await perform(member, action)
       await member.server.refresh(REFRESH_DEADLINE_MS)
       return member.server.view()
     },
+    locate: (key) => {
+      const servers = [...members.values()].map(({ server }) => server)
+      return whereabouts(key, choice.strategy, servers, ledger)
+    },
+    newest: (count) => ledger.newest(count),
     async close() {
       closing = true
       await stopAll().catch((error: Error) => options.log(error.message))

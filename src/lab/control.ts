@@ -1,16 +1,30 @@
-/** The control API and page. Loopback only, JSON only, never for foreign pages. */
+/**
+ * The control API and page. Loopback only, JSON only, never for foreign pages. Beside what the lab's description lists:
+ *
+ * | request | does |
+ * |---|---|
+ * | `GET /api/sessions` | `{ sessions: [{ key, userId }] }`: the newest live sessions, at most 30 |
+ * | `GET /api/sessions/KEY` | where the session lives now: `{ key, fate, userId, holders: [{ node, role }], silent, inStore, inJar, jarBytes }` |
+ * | `POST /api/visitors` with `{ "count": n }` | n visitors come, who return every 2 s for a minute: `{ created, visiting }` |
+ * | `POST /api/visitors/return` | each of them comes back once, at once; answers `{ visiting }` when they have |
+ * | `GET /api/traffic` · `PUT` with `{ visitors?, requestsPerSecond?, writePercent?, sessionBytes? }` | a standing crowd; answers with the settings |
+ */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { answerError, answerJson } from './answer.ts'
 import { checkChoice, optionsFor, type StrategyOptions, strategyName, wholeNumber } from './choice.ts'
-import type { Cluster, NodeAction } from './cluster.ts'
+import type { Cluster, NodeAction } from './cluster-types.ts'
 import { refuseForeign } from './control-guard.ts'
 import type { EventStream } from './event-stream.ts'
 import { hasBody, type JsonObject, readJsonObject } from './json-body.ts'
 import { labError } from './lab-error.ts'
 import { loadPages, setPageHeaders } from './pages.ts'
+import { checkTraffic, type Traffic } from './traffic.ts'
 import { VISITORS_MAX, type Visitors } from './visitors.ts'
 
 const MAX_BODY_BYTES = 16_384
+const NEWEST = 30
+/** SHA-256 in base64url. */
+const KEY = /^[\w-]{43}$/
 const ACTIONS: readonly NodeAction[] = ['kill', 'start', 'pause', 'resume', 'drain']
 
 export interface ControlOptions {
@@ -18,6 +32,7 @@ export interface ControlOptions {
   readonly cluster: Cluster
   readonly stream: EventStream
   readonly visitors: Visitors
+  readonly traffic: Traffic
   /** Options given at the start: they hold for each strategy that uses them. */
   readonly defaults: StrategyOptions
 }
@@ -28,7 +43,7 @@ export interface Control {
 }
 
 export function createControl(options: ControlOptions): Control {
-  const { cluster, stream, visitors, port } = options
+  const { cluster, stream, traffic, visitors, port } = options
   const pages = loadPages('control')
   const server: Server = createServer((request, response) => {
     route(request, response).catch((error: unknown) => {
@@ -60,11 +75,15 @@ export function createControl(options: ControlOptions): Control {
     '/api/events': { GET: (response) => stream.open(response, { name: 'cluster', data: cluster.view() }) },
     '/api/strategy': { PUT: putStrategy },
     '/api/nodes': { POST: addNode },
+    '/api/sessions': { GET: (response) => answerJson(response, 200, { sessions: cluster.newest(NEWEST) }) },
+    '/api/traffic': { GET: (response) => answerJson(response, 200, traffic.settings()), PUT: putTraffic },
     '/api/visitors': { POST: sendVisitors },
+    '/api/visitors/return': { POST: returnVisitors },
   }
 
   function find(pathname: string): Readonly<Record<string, Handler>> {
     const [, , area, id = '', action, more] = pathname.split('/')
+    if (pathname.startsWith('/api/sessions/') && action === undefined && KEY.test(id)) return { GET: (response) => locate(id, response) }
     if (area !== 'nodes' || id === '' || !pathname.startsWith('/api/') || more !== undefined) {
       const known = routes[pathname]
       if (known !== undefined) return known
@@ -89,6 +108,7 @@ export function createControl(options: ControlOptions): Control {
     const strategy = strategyName(body['strategy'])
     const checked = checkChoice(strategy, given as JsonObject)
     visitors.forget()
+    traffic.forget()
     await cluster.setStrategy({ strategy, options: { ...optionsFor(strategy, options.defaults), ...checked.options } })
     await answerCluster(response)
   }
@@ -113,6 +133,22 @@ export function createControl(options: ControlOptions): Control {
     const body = await readJsonObject(request, MAX_BODY_BYTES)
     const created = await visitors.send(wholeNumber(body['count'], 'count', 1, VISITORS_MAX))
     answerJson(response, 201, { created, visiting: visitors.count() })
+  }
+
+  async function returnVisitors(response: ServerResponse, request: IncomingMessage): Promise<void> {
+    await noOtherBody(request)
+    await visitors.returnAll()
+    answerJson(response, 200, { visiting: visitors.count() })
+  }
+
+  async function putTraffic(response: ServerResponse, request: IncomingMessage): Promise<void> {
+    traffic.set(checkTraffic(await readJsonObject(request, MAX_BODY_BYTES), traffic.settings()))
+    answerJson(response, 200, traffic.settings())
+  }
+
+  async function locate(key: string, response: ServerResponse): Promise<void> {
+    const visitor = visitors.find(key) ?? traffic.find(key)
+    answerJson(response, 200, { ...(await cluster.locate(key)), jarBytes: visitor?.jarBytes() ?? null })
   }
 
   return {

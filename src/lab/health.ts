@@ -5,14 +5,18 @@ import { answerJson } from './answer.ts'
 export const HEALTH_PATH = '/health'
 /** Tells the gateway which route label this server's visitors carry. */
 export const ROUTE_HEADER = 'x-holdfast-route'
+/** Newcomers go where it is lowest. */
+const LOAD_HEADER = 'x-holdfast-load'
 
 export type Serving = 'joining' | 'up' | 'draining'
 
 /** 200 while the server takes visitors, 503 while it joins or drains. Other paths go on to the application. */
 export function withHealth(app: RequestListener, serving: () => Serving, sessions: Pick<Sessions<never>, 'status'>): RequestListener {
   async function answer(response: ServerResponse): Promise<void> {
-    const route = (await sessions.status()).details?.['route']
+    const { details, sessions: held } = await sessions.status()
+    const route = details?.['route']
     if (typeof route === 'string') response.setHeader(ROUTE_HEADER, route)
+    if (held !== undefined) response.setHeader(LOAD_HEADER, held)
     response.setHeader('cache-control', 'no-store')
     answerJson(response, serving() === 'up' ? 200 : 503, { state: serving() })
   }

@@ -4,6 +4,7 @@ import { type Cluster, createCluster } from './cluster.ts'
 import { type Control, createControl } from './control.ts'
 import { createEventStream } from './event-stream.ts'
 import { claimPort } from './ports.ts'
+import { createTraffic } from './traffic.ts'
 import { createVisitors } from './visitors.ts'
 
 const FIGURES_EVERY_MS = 500
@@ -35,6 +36,7 @@ export async function startLab(options: LabOptions, stopping?: AbortSignal): Pro
   const controlUrl = `http://127.0.0.1:${controlPort}`
   const stream = createEventStream()
   const visitors = createVisitors(gatewayUrl)
+  const traffic = createTraffic(gatewayUrl)
   let pending: NodeJS.Timeout | undefined
 
   const cluster = createCluster({
@@ -63,6 +65,7 @@ export async function startLab(options: LabOptions, stopping?: AbortSignal): Pro
   async function closeAll(): Promise<void> {
     clearInterval(figures)
     visitors.close()
+    traffic.close()
     control?.close()
     await cluster.close()
     clearTimeout(pending)
@@ -75,7 +78,7 @@ export async function startLab(options: LabOptions, stopping?: AbortSignal): Pro
   stopping?.addEventListener('abort', () => void close(), { once: true })
 
   try {
-    control = createControl({ port: controlPort, cluster, stream, visitors, defaults: options.defaults })
+    control = createControl({ port: controlPort, cluster, stream, visitors, traffic, defaults: options.defaults })
     options.log(
       `starting ${options.nodes} ${options.nodes === 1 ? 'server' : 'servers'} with ${options.choice.strategy}, ${policyOf(options.choice)}`,
     )

@@ -8,6 +8,12 @@ export interface Ledger {
   event(event: SessionEvent): void
   /** A visitor presented this session and was answered a new one. */
   stranger(key: string): void
+  /** A visitor presented this session, and it had been ended on purpose. */
+  ended(key: string): void
+  /** Live sessions, the newest first. */
+  newest(count: number): { key: string; userId: string | null }[]
+  /** What became of a session that this lab made. */
+  fateOf(key: string): { fate: 'live' | 'ended' | 'lost' | 'unknown'; userId: string | null }
   counts(): { sessions: number; lost: number; lostUpdates: number }
   reset(): void
 }
@@ -47,6 +53,16 @@ export function createLedger(): Ledger {
       else if (type === 'regressed' && !lost.has(key)) remember(regressed, key, true)
     },
     stranger: lose,
+    ended: end,
+    newest: (count) =>
+      [...live.entries()]
+        .slice(-count)
+        .reverse()
+        .map(([key, userId]) => ({ key, userId: userId ?? null })),
+    fateOf(key) {
+      const fate = live.has(key) ? 'live' : ended.has(key) ? 'ended' : lost.has(key) ? 'lost' : 'unknown'
+      return { fate, userId: live.get(key) ?? null }
+    },
     counts: () => ({ sessions: live.size, lost: lost.size, lostUpdates: regressed.size }),
     reset() {
       for (const keys of [live, ended, lost, regressed]) keys.clear()

@@ -28,24 +28,40 @@ export interface Counters {
   stale: number
 }
 
+/** What a server has of one session. */
+export type Holding = 'owner' | 'copy' | 'ended' | 'none'
+
 export interface Report {
   readonly sessions: number
   readonly rssBytes: number
   readonly sentBytes: number
   readonly receivedBytes: number
+  /** Requests of visitors that this server answered with a session at hand. */
+  readonly requests: number
+  /** Messages with sessions in them, by the server they went to. */
+  readonly sentTo: Readonly<Record<string, number>>
   readonly counters: Counters
   readonly notProtected: readonly string[]
 }
 
-export type ToServer = { type: 'configure'; config: ServerConfig } | { type: 'report'; id: number } | { type: 'drain' } | { type: 'stop' }
+export type ToServer =
+  | { type: 'configure'; config: ServerConfig }
+  | { type: 'report'; id: number }
+  | { type: 'locate'; id: number; key: string }
+  | { type: 'drain' }
+  | { type: 'stop' }
 
 export type FromServer =
   | { type: 'loaded' }
   | { type: 'listening'; port: number }
   | { type: 'ready' }
   | { type: 'report'; id: number; report: Report }
+  /** By server: what it has of the session, as far as this one can know. */
+  | { type: 'located'; id: number; holdings: Readonly<Record<string, Holding>> }
   | { type: 'drained' }
   | { type: 'failed'; code: string; message: string }
   | { type: 'event'; event: SessionEvent }
   /** A visitor presented a session of this cluster that this server knows nothing of. */
   | { type: 'stranger'; key: string }
+  /** A visitor presented a session that was ended on purpose. */
+  | { type: 'ended'; key: string }

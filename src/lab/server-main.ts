@@ -5,9 +5,11 @@ import { SessionError } from '../errors.ts'
 import type { Transport } from '../seam.ts'
 import { createSessions } from '../sessions.ts'
 import type { Sessions } from '../types.ts'
+import { withEndings } from './endings.ts'
 import { type Serving, withHealth } from './health.ts'
 import { isLabError } from './lab-error.ts'
-import type { FromServer, Report, ServerConfig, ToServer } from './messages.ts'
+import { type MeshView, watchMesh } from './mesh-view.ts'
+import type { FromServer, Holding, Report, ServerConfig, ToServer } from './messages.ts'
 import { loadPages } from './pages.ts'
 import { createShop, type ShopData } from './shop.ts'
 import { strangerWatch } from './stranger.ts'
@@ -19,7 +21,10 @@ const STOP_DEADLINE_MS = 1_000
 let serving: Serving = 'joining'
 let sessions: Sessions<ShopData> | undefined
 let transport: Transport | undefined
+let mesh: MeshView | undefined
 let server: Server | undefined
+let node = ''
+let requests = 0
 const witness = createWitness()
 
 function tell(message: FromServer): void {
@@ -36,21 +41,28 @@ function fail(error: unknown): void {
 async function start(config: ServerConfig): Promise<void> {
   const built = await buildStrategy(config.choice, config.mesh, config.secrets)
   transport = built.transport
+  node = config.node
+  // What the cookie strategy says to others are endings: no server holds a session.
+  if (transport !== undefined && config.choice.strategy !== 'cookieBased') mesh = watchMesh(transport)
   sessions = createSessions<ShopData>({
     node: config.node,
     secrets: config.secrets,
-    strategy: built.strategy,
+    strategy: withEndings(built.strategy, (key) => tell({ type: 'ended', key })),
     cookie: { name: config.cookieName, secure: false },
     carrier: 'both',
     onEvent: (event) => tell({ type: 'event', event }),
   })
+  const isStranger = strangerWatch(config, (key) => tell({ type: 'stranger', key }))
   const shop = createShop({
     node: config.node,
     sessions,
     pages: loadPages('shop'),
     witness,
     controlUrl: config.controlUrl,
-    opened: strangerWatch(config, (key) => tell({ type: 'stranger', key })),
+    opened(request, session) {
+      requests += 1
+      isStranger(request, session)
+    },
   })
   server = createServer(withHealth(shop, () => serving, sessions))
   tell({ type: 'listening', port: await listen(server, config.port) })
@@ -77,10 +89,19 @@ async function report(id: number): Promise<void> {
     sessions: status?.sessions ?? 0,
     rssBytes: process.memoryUsage.rss(),
     ...traffic,
+    requests,
+    sentTo: mesh?.sentTo ?? {},
     counters: witness.counters,
     notProtected: status?.notProtected ?? [],
   }
   tell({ type: 'report', id, report: body })
+}
+
+/** Where servers share sessions each is asked by another: what a server without others has, it can find without asking. */
+async function locate(id: number, key: string): Promise<void> {
+  const holdings: Record<string, Holding> = { ...(await mesh?.holders(key)) }
+  if (Object.keys(holdings).length === 0 && (await sessions?.get(key).catch(() => undefined)) !== undefined) holdings[node] = 'copy'
+  tell({ type: 'located', id, holdings })
 }
 
 async function drain(): Promise<void> {
@@ -101,6 +122,7 @@ async function stop(): Promise<void> {
 process.on('message', (message: ToServer) => {
   if (message.type === 'configure') start(message.config).catch(fail)
   else if (message.type === 'report') report(message.id).catch(fail)
+  else if (message.type === 'locate') locate(message.id, message.key).catch(fail)
   else if (message.type === 'drain') drain().catch(fail)
   else stop().catch(() => process.exit(1))
 })

@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline'
 import type { SessionEvent } from '../types.ts'
 import { labError } from './lab-error.ts'
 import { processFile } from './locate.ts'
-import type { Counters, FromServer, Report, ServerConfig, ToServer } from './messages.ts'
+import type { Counters, FromServer, Holding, Report, ServerConfig, ToServer } from './messages.ts'
 import { waitStopped } from './process-state.ts'
 import type { Watchdog } from './watchdog.ts'
 
@@ -24,11 +24,16 @@ export interface NodeView {
   readonly rssBytes: number
   readonly sentBytes: number
   readonly receivedBytes: number
+  readonly requests: number
+  /** Messages with sessions in them, by the server they went to. */
+  readonly sentTo: Readonly<Record<string, number>>
 }
 
 export interface ServerProcessHandlers {
   event(event: SessionEvent): void
   stranger(key: string): void
+  /** A visitor presented a session that was ended on purpose. */
+  ended(key: string): void
   /** The state or the figures changed. */
   changed(): void
   log(line: string): void
@@ -52,6 +57,8 @@ export interface ServerProcess {
   stop(): Promise<void>
   /** Asks for fresh figures; gives up at the deadline, for the server may be stalled. */
   refresh(deadlineMs: number): Promise<void>
+  /** What this server can tell of where the session is, by server; nothing while it is stalled or down. */
+  locate(key: string, deadlineMs: number): Promise<Readonly<Record<string, Holding>>>
 }
 
 const NO_REPORT: Report = {
@@ -59,6 +66,8 @@ const NO_REPORT: Report = {
   rssBytes: 0,
   sentBytes: 0,
   receivedBytes: 0,
+  requests: 0,
+  sentTo: {},
   counters: { lostUpdates: 0, stale: 0 },
   notProtected: [],
 }
@@ -81,6 +90,7 @@ export function createServerProcess(id: string, watchdog: Watchdog, handlers: Se
   function receive(message: FromServer): void {
     if (message.type === 'event') handlers.event(message.event)
     else if (message.type === 'stranger') handlers.stranger(message.key)
+    else if (message.type === 'ended') handlers.ended(message.key)
     else if (message.type === 'listening') port = message.port
     else if (message.type === 'report') report = message.report
     else if (message.type === 'ready' && phase === 'joining') set('up')
@@ -171,6 +181,8 @@ export function createServerProcess(id: string, watchdog: Watchdog, handlers: Se
         rssBytes: report.rssBytes,
         sentBytes: all.sentBytes,
         receivedBytes: all.receivedBytes,
+        requests: all.requests,
+        sentTo: report.sentTo,
       }
     },
     async start(config) {
@@ -218,6 +230,14 @@ export function createServerProcess(id: string, watchdog: Watchdog, handlers: Se
       send({ type: 'report', id: reportId })
       await answer
     },
+    async locate(key, deadlineMs) {
+      if (child === undefined || paused) return {}
+      const locateId = nextReport++
+      const answer = nextMessage((body) => body.type === 'located' && body.id === locateId, deadlineMs)
+      send({ type: 'locate', id: locateId, key })
+      const located = await answer
+      return located?.type === 'located' ? located.holdings : {}
+    },
   }
 }
 
@@ -226,6 +246,7 @@ function addReports(a: Report, b: Report): Report {
     ...b,
     sentBytes: a.sentBytes + b.sentBytes,
     receivedBytes: a.receivedBytes + b.receivedBytes,
+    requests: a.requests + b.requests,
     counters: {
       lostUpdates: a.counters.lostUpdates + b.counters.lostUpdates,
       stale: a.counters.stale + b.counters.stale,

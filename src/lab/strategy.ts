@@ -31,7 +31,8 @@ export async function buildStrategy(choice: StrategyChoice, mesh: MeshConfig, se
     }
     case 'cookieBased': {
       const { cookieBased } = await import('../strategies/cookie-based.ts')
-      return { strategy: cookieBased({}) }
+      const transport = await meshTransport(mesh, secrets, options.transport)
+      return { strategy: cookieBased({ revocations: transport }), transport }
     }
     case 'dedicated': {
       const { dedicated } = await import('../strategies/dedicated.ts')

@@ -14,7 +14,19 @@ export interface Visitor {
   login(user: string): Promise<void>
   /** One visit: adds one to the visits counter, as a shop would. */
   visit(): Promise<void>
+  /** One that only looks. */
+  look(): Promise<void>
+  /** Makes the session about this large. */
+  fill(bytes: number): Promise<void>
+  /** Of the session, as the last answer told; null before there is one. */
+  key(): string | null
+  /** Names and values of all cookies that the next request brings along. */
+  jarBytes(): number
 }
+
+const FILLER_FIELD = 'filler'
+/** What a session of the shop holds besides. */
+const OWN_BYTES = 40
 
 export function createVisitor(baseUrl: string): Visitor {
   const cookies = new Map<string, string>()
@@ -22,9 +34,9 @@ export function createVisitor(baseUrl: string): Visitor {
   let seen = 0
   let acknowledged = 0
 
-  async function request(method: string, path: string, body: object): Promise<Answer | undefined> {
+  async function request(method: string, path: string, body?: object): Promise<Answer | undefined> {
     const headers: Record<string, string> = {
-      'content-type': 'application/json',
+      ...(body !== undefined && { 'content-type': 'application/json' }),
       [SEEN_HEADER]: `${seen}`,
       [ACKNOWLEDGED_HEADER]: `${acknowledged}`,
     }
@@ -32,7 +44,7 @@ export function createVisitor(baseUrl: string): Visitor {
     const response = await fetch(`${baseUrl}${path}`, {
       method,
       headers,
-      body: JSON.stringify(body),
+      body: body === undefined ? null : JSON.stringify(body),
       signal: AbortSignal.timeout(DEADLINE_MS),
     })
     for (const line of response.headers.getSetCookie()) keepCookie(cookies, line)
@@ -55,5 +67,12 @@ export function createVisitor(baseUrl: string): Visitor {
   return {
     login: async (user) => learn(await request('POST', '/login', { user }), 0, true),
     visit: async () => learn(await request('POST', '/session/add', { [WITNESS_FIELD]: 1 }), 1, false),
+    look: async () => learn(await request('GET', '/session'), 0, false),
+    fill: async (bytes) => {
+      const filler = 'x'.repeat(Math.max(0, bytes - OWN_BYTES))
+      learn(await request('PATCH', '/session', { [FILLER_FIELD]: filler === '' ? null : filler }), 0, false)
+    },
+    key: () => key,
+    jarBytes: () => [...cookies].reduce((sum, [name, value]) => sum + name.length + value.length + 3, 0),
   }
 }

@@ -1,8 +1,8 @@
 /** A small, bounded crowd that fills the lab with sessions and comes back, so that losses show. */
+import { inParallel } from './in-parallel.ts'
 import { createVisitor, type Visitor } from './visitor.ts'
 
 export const VISITORS_MAX = 200
-const AT_ONCE = 8
 const RETURN_EVERY_MS = 2_000
 const STAY_MS = 60_000
 const USERS = ['ada', 'bob', 'cleo', 'dev', 'eve', 'finn']
@@ -11,6 +11,10 @@ export interface Visitors {
   /** Resolves, once each of them has a session, to how many came in. Beyond the maximum the oldest leave. */
   send(count: number): Promise<number>
   count(): number
+  /** Resolves once everybody has come back once more. */
+  returnAll(): Promise<void>
+  /** The one whose session it is. */
+  find(key: string): Visitor | undefined
   /** Everybody leaves: their sessions belonged to a cluster that is gone. */
   forget(): void
   close(): void
@@ -19,18 +23,20 @@ export interface Visitors {
 export function createVisitors(baseUrl: string): Visitors {
   let crowd: { visitor: Visitor; leavesAt: number }[] = []
   let serial = 0
-  let busy = false
+  let returning: Promise<void> | undefined
 
   const timer = setInterval(() => void returnAll(), RETURN_EVERY_MS)
   timer.unref()
 
-  async function returnAll(): Promise<void> {
-    if (busy) return
-    busy = true
+  async function comeBack(): Promise<void> {
     const now = Date.now()
     crowd = crowd.filter((one) => one.leavesAt > now)
     await inParallel(crowd, ({ visitor }) => visitor.visit())
-    busy = false
+  }
+
+  function returnAll(): Promise<void> {
+    returning ??= comeBack().finally(() => (returning = undefined))
+    return returning
   }
 
   async function enter(number: number): Promise<Visitor> {
@@ -53,6 +59,12 @@ export function createVisitors(baseUrl: string): Visitors {
       return created
     },
     count: () => crowd.length,
+    async returnAll() {
+      // A round that is under way may have passed some of them already.
+      await returning
+      await returnAll()
+    },
+    find: (key) => crowd.find(({ visitor }) => visitor.key() === key)?.visitor,
     forget() {
       crowd = []
     },
@@ -61,13 +73,4 @@ export function createVisitors(baseUrl: string): Visitors {
       crowd = []
     },
   }
-}
-
-/** Failures are the visitors' own: the lab counts them at the gateway. */
-async function inParallel<T>(items: readonly T[], run: (item: T) => Promise<unknown>): Promise<void> {
-  const rest = [...items]
-  const worker = async (): Promise<void> => {
-    for (let item = rest.shift(); item !== undefined; item = rest.shift()) await run(item).catch(() => undefined)
-  }
-  await Promise.all(Array.from({ length: AT_ONCE }, worker))
 }

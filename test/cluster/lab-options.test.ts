@@ -58,6 +58,10 @@ describe('lab options', () => {
     [{ copies: 'some' }, 'copies must be'],
     [{ acks: -1 }, 'acks must be'],
     [{ store: 'sqlite:' }, 'store must be'],
+    [{ strategy: 'replication', store: 'redis://127.0.0.1:1' }, 'store is an option of dedicated, not of replication'],
+    [{ store: 'redis://127.0.0.1:1' }, 'store is an option of dedicated'],
+    [{ strategy: 'dedicated', transport: 'tcp' }, 'transport is an option of replication and affinity'],
+    [{ strategy: 'affinity', copies: '2' }, 'copies is an option of replication'],
     [{ headless: 'yes' }, '--headless takes no value'],
   ])('%j is refused', (flags, why) => {
     expect(() => labSettings(flags, {})).toThrow(why)

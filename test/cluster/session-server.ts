@@ -25,6 +25,8 @@ export interface ServerConfig {
   /** Of the servers' own links. */
   readonly port: number
   readonly peers: readonly string[]
+  /** The port that it tells others; default: its own. */
+  readonly advertise?: number
   /** A file, or a Redis URL. */
   readonly store: string
 }
@@ -35,8 +37,9 @@ type Handler = (session: Session<Data>, body: Data) => void | Promise<void>
 const config = JSON.parse(process.argv[2] as string) as ServerConfig
 
 function transport(): Transport {
-  const { peers, port, secret } = config
-  return tcpTransport({ cluster: 'test', secrets: secret, host: '127.0.0.1', port, peers })
+  const { advertise, peers, port, secret } = config
+  const advertised = advertise === undefined ? {} : { advertise: { host: '127.0.0.1', port: advertise } }
+  return tcpTransport({ cluster: 'test', secrets: secret, host: '127.0.0.1', port, peers, ...advertised })
 }
 
 function strategy(): SessionStrategy {

@@ -76,7 +76,7 @@ describe('catching up', () => {
       [
         'replaced',
         (visitor: Visitor, opened: Opened) =>
-          cluster.server('a').strategy.replace(opened, visitor.newId(), draft(cluster.server('a'), visitor.newId(), {})),
+          cluster.server('a').strategy.replace(opened, visitor.newId(), () => draft(cluster.server('a'), visitor.newId(), {})),
       ],
     ] as const) {
       const visitor = cluster.visitor()
@@ -180,7 +180,7 @@ describe('ending', () => {
       const opened = await visitor.found('a')
       const a = cluster.server('a')
       const id = visitor.newId()
-      await cluster.run(code === 'SESSION_GONE' ? a.strategy.destroy(opened) : a.strategy.replace(opened, id, draft(a, id, { n: 1 })))
+      await cluster.run(code === 'SESSION_GONE' ? a.strategy.destroy(opened) : a.strategy.replace(opened, id, () => draft(a, id, { n: 1 })))
       const b = cluster.server('b')
       expect(await codeOf(cluster.run(b.strategy.write(late, change(b, { n: 9 }))))).toBe(code)
       await cluster.world.advance(1_000)

@@ -126,6 +126,22 @@ describe.each(Object.entries(STRATEGIES))('revocation - %s', (_, strategy) => {
     expect(took).toBeGreaterThan(300)
   })
 
+  test('an ending that a full queue refused is sent as soon as there is room', async () => {
+    let isFull = false
+    const full = (transport: Transport): Transport => ({ ...transport, send: (to, frame) => !isFull && transport.send(to, frame) })
+    const cluster = await testCluster({ strategy: (transport) => strategy(full(transport)), nodes: ['a', 'c'], latencyMs: 2 })
+    const visitor = cluster.visitor()
+    await visitor.create('a', { n: 1 })
+    await visitor.found('c')
+    isFull = true
+    const revoking = cluster.server('a').strategy.revoke(visitor.key, {})
+    await cluster.world.advance(100)
+    isFull = false
+    await cluster.world.advance(30)
+    expect(await visitor.open('c')).toMatchObject({ outcome: 'gone' })
+    await cluster.run(revoking)
+  })
+
   test('a server that the revoker has never known is told by those that know it', async () => {
     const wraps = new Map<string, Transport>()
     const apart = new Set(['a', 'c'])

@@ -1,5 +1,4 @@
 /** Promises 4 and 5: what has ended is accepted nowhere, and no late writer brings it back. */
-import { KNOWN } from './known.ts'
 import type { Check } from './checker.ts'
 import type { EndingFacts, RequestFacts, SessionFacts } from './history.ts'
 
@@ -24,7 +23,6 @@ function isExcused({ losses, plan }: Check, ending: EndingFacts, request: Reques
   if (plan.drop > 0) return true
   // Cut off from the majority, it serves what it holds; ended without a majority, it is not known everywhere.
   if (plan.whenCutOff === 'continue' && (request.impaired || ending.impaired)) return true
-  if (losses.startedApart(request.node, request.arrivedAt) || losses.startedApart(ending.node, ending.startedAt)) return true
   return losses.majorityDied(ending.startedAt, request.arrivedAt)
 }
 
@@ -41,6 +39,6 @@ function checkLateWrite(check: Check, request: RequestFacts): void {
   const { presented, write } = request
   if (presented === undefined || write === undefined || request.outcome !== 'ok' || !presented.writes.includes(write)) return
   const ending = endedBefore(check, presented, request, request.committedAt)
-  if (ending === undefined || (KNOWN.lateWriteCutOff && request.impaired)) return
+  if (ending === undefined) return
   check.report(4, `r${request.id} at ${request.node} wrote to ${presented.name} after ${ending.how} at ${ending.node} had ended it`)
 }

@@ -1,6 +1,5 @@
 /** Promise 9: accepted no later than the idle time after the last request, expired no earlier than that less a touch. */
 import type { Check } from './checker.ts'
-import { KNOWN } from './known.ts'
 import type { RequestFacts, SessionFacts } from './history.ts'
 import { SMALL_SKEW_MS } from './plan.ts'
 
@@ -16,7 +15,6 @@ export function checkExpiry(check: Check): void {
   const told = new Map<string, number>()
   for (const { key, type } of check.history.events) if (type === 'expired' && key !== undefined) told.set(key, (told.get(key) ?? 0) + 1)
   const isCalm = check.plan.drop === 0 && !check.losses.wasTroubled(0, check.history.now, ['crash', 'partition', 'pause', 'leave'])
-  if (KNOWN.twoOwners && check.plan.strategy === 'affinity') return
   for (const [key, times] of told) {
     if (times > 1 && isCalm) check.report(9, `${check.history.sessions.get(key)?.name} raised ${times} expired events`)
   }
@@ -44,10 +42,9 @@ function checkLate(check: Check, request: RequestFacts, session: SessionFacts): 
 export function hasExpired(check: Check, session: SessionFacts, at: number, asking?: RequestFacts): boolean {
   const { absoluteMs, idleMs, touchEveryMs } = check.plan.lifetime
   if (at >= session.bornAt[0] + absoluteMs - TOLERANCE_MS) return true
-  const known = KNOWN.expiredInFlight && asking !== undefined ? asking.arrivedAt : at
   let last = session.bornAt[0]
   for (const other of others(check, session, asking)) {
-    if (other.outcome === 'ok' && other.session === session && other.endedAt <= known) last = Math.max(last, other.openedAt)
+    if (other.outcome === 'ok' && other.session === session && other.endedAt <= at) last = Math.max(last, other.openedAt)
   }
   if (at >= last + idleMs - touchEveryMs - TOLERANCE_MS) return true
   // A touch is not confirmed: it can be lost with its server, and is out of reach while servers are apart.

@@ -31,6 +31,8 @@ export interface SessionFacts {
   readonly createdAt: number
   /** Its absolute end counts from between these times: a new id alone does not move it. */
   readonly bornAt: readonly [earliest: number, latest: number]
+  /** Goes on with the fields of this one, under a new id. */
+  readonly from: SessionFacts | undefined
   /** What it began with: after a login the fields that were kept. */
   readonly genesis: ReadonlyMap<string, unknown>
   readonly writes: WriteFacts[]
@@ -169,7 +171,7 @@ export class History {
   }
 
   session(
-    facts: Pick<SessionFacts, 'key' | 'userId' | 'genesis' | 'creator'> & { bornAt: SessionFacts['bornAt'] | undefined },
+    facts: Pick<SessionFacts, 'key' | 'userId' | 'genesis' | 'creator' | 'from'> & { bornAt: SessionFacts['bornAt'] | undefined },
   ): SessionFacts {
     const session: SessionFacts = {
       ...facts,

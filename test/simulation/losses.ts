@@ -1,6 +1,5 @@
 /** What may be lost: more than `acks` servers died together, or the write had not been confirmed by enough of them. */
-import type { History, RequestFacts, SessionFacts } from './history.ts'
-import { KNOWN } from './known.ts'
+import type { History, RequestFacts } from './history.ts'
 import type { Plan } from './plan.ts'
 
 interface Span {
@@ -23,10 +22,6 @@ interface Death {
 const REPAIR_MS = 1_000
 /** Draining takes no longer. */
 const LEAVE_MS = 6_000
-/** Taking a session over ends so long after the answer, unless a link is slow. */
-const MOVE_MS = 300
-/** The slowest frame on a link that nothing holds up. */
-const TRAVEL_MS = 100
 /** Where frames are lost, the rounds of repair find what is missing. */
 const LOSSY_REPAIR_MS = 20_000
 
@@ -76,42 +71,17 @@ export class Losses {
     return end
   }
 
-  /** Known: a server that started while servers were apart does not know how many they are. */
-  startedApart(node: string, at: number): boolean {
-    const starts = this.#history.faults.filter((fault) => fault.kind === 'start' && fault.node === node && fault.at <= at)
-    const last = starts.at(-1)?.at ?? 0
-    return KNOWN.forgottenMembers && last > 0 && this.wasTroubled(last, last, ['partition'])
-  }
-
-  /** Known: writes that were on their way when their writer died reach some servers late. */
-  isUnspread(session: SessionFacts): boolean {
-    const requests = [session.creator, ...session.writes.map(({ request }) => request)]
-    return KNOWN.slowAfterDeath && requests.some((request) => this.deaths.some((death) => this.#isCutShort(request, death)))
-  }
-
-  #isCutShort({ committedAt, node }: RequestFacts, death: Death): boolean {
-    if (death.node !== node || death.at < committedAt) return false
-    return death.at - committedAt < TRAVEL_MS || this.wasTroubled(committedAt, death.at, ['pause', 'hold', 'partition'])
-  }
-
   /** True when the write may be gone by `at`. */
   mayLose({ request }: { readonly request: RequestFacts }, at: number): boolean {
     const from = request.arrivedAt
     const deaths = this.deaths.filter((death) => death.at >= from && death.at <= at)
     const wasConfirmed = (death: number): boolean => request.outcome === 'ok' && request.endedAt <= death
     if (deaths.some((death) => !wasConfirmed(death.at))) return true
-    if (deaths.length > 0 && (this.wasDegraded(request) || this.#wasMoved(request))) return true
+    if (deaths.length > 0 && this.wasDegraded(request)) return true
     return deaths.some(({ living, wave }) => {
       const together = deaths.filter((death) => death.wave === wave)
       return together.filter(({ isPeaceful }) => !isPeaceful).length > this.#plan.acks || together.length >= living
     })
-  }
-
-  /** Known: another server took the session over while the write was under way. */
-  #wasMoved({ arrivedAt, endedAt, node, session }: RequestFacts): boolean {
-    if (!KNOWN.movedTooMuch || this.#plan.strategy !== 'affinity') return false
-    const isAround = (other: RequestFacts): boolean => other.arrivedAt <= endedAt + MOVE_MS && other.endedAt >= arrivedAt - MOVE_MS
-    return this.#history.requests.some((other) => other.session === session && other.node !== node && isAround(other))
   }
 
   /** Its server told that writes are confirmed by fewer servers than asked for. */

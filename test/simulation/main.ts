@@ -1,12 +1,11 @@
 /**
- * `npm run simulate -- [--seeds N] [--seed S] [--from S] [--servers N] [--minutes M] [--strategy S] [--profile P] [--mutation M] [--expiry-skew MS] [--strict] [--trace]`
+ * `npm run simulate -- [--seeds N] [--seed S] [--from S] [--servers N] [--minutes M] [--strategy S] [--profile P] [--mutation M] [--trace]`
  *
  * Runs seeds until one breaks a promise, prints it and how to replay it, and ends with 1. `--seed S` replays one seed exactly;
- * `--trace` prints everything that happened in it; `--strict` also reports what `known.ts` leaves out. 0: every promise held. 2: wrong usage.
+ * `--trace` prints everything that happened in it. 0: every promise held. 2: wrong usage.
  */
 import process from 'node:process'
 import { parseArgs } from 'node:util'
-import { KNOWN } from './known.ts'
 import { MUTATIONS } from './mutations.ts'
 import { describePlan, drawPlan, type Plan, type PlanOptions, PROFILES, STRATEGIES } from './plan.ts'
 import { type Run, simulate } from './run.ts'
@@ -20,8 +19,6 @@ const FLAGS = {
   strategy: { type: 'string' },
   profile: { type: 'string' },
   mutation: { type: 'string' },
-  'expiry-skew': { type: 'string' },
-  strict: { type: 'boolean' },
   trace: { type: 'boolean' },
 } as const
 
@@ -40,7 +37,7 @@ interface Wanted {
 
 function wantedOf(args: readonly string[]): Wanted {
   const { values } = parseArgs({ args: [...args], options: FLAGS, strict: true })
-  const number = (name: 'seeds' | 'seed' | 'from' | 'servers' | 'minutes' | 'expiry-skew', least: number): number | undefined => {
+  const number = (name: 'seeds' | 'seed' | 'from' | 'servers' | 'minutes', least: number): number | undefined => {
     const text = values[name]
     if (text === undefined) return undefined
     const value = Number(text)
@@ -59,9 +56,7 @@ function wantedOf(args: readonly string[]): Wanted {
   const minutes = number('minutes', 0)
   const strategy = one('strategy', STRATEGIES)
   const profile = one('profile', PROFILES)
-  const expirySkewMs = number('expiry-skew', Number.NEGATIVE_INFINITY)
-  if (values.strict === true) for (const name of Object.keys(KNOWN)) KNOWN[name as keyof typeof KNOWN] = false
-  const kept = ['servers', 'minutes', 'strategy', 'profile', 'mutation', 'expiry-skew'] as const
+  const kept = ['servers', 'minutes', 'strategy', 'profile', 'mutation'] as const
   return {
     seeds: seed === undefined ? Array.from({ length: number('seeds', 1) ?? 100 }, (_, at) => from + at) : [seed],
     options: {
@@ -69,14 +64,10 @@ function wantedOf(args: readonly string[]): Wanted {
       ...(minutes !== undefined && { minutes }),
       ...(strategy !== undefined && { strategy }),
       ...(profile !== undefined && { profile }),
-      ...(expirySkewMs !== undefined && { expirySkewMs }),
     },
     mutation: values.mutation,
     trace: values.trace === true,
-    same: [
-      ...kept.flatMap((name) => (values[name] === undefined ? [] : [`--${name} '${values[name]}'`])),
-      ...(values.strict ? ['--strict'] : []),
-    ].join(' '),
+    same: [...kept.flatMap((name) => (values[name] === undefined ? [] : [`--${name} '${values[name]}'`]))].join(' '),
   }
 }
 

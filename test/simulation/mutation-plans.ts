@@ -31,8 +31,8 @@ export const isolateAndCrash = (nodes: readonly string[], round: number): Plan['
   const node = nodes[round % nodes.length] ?? 'n1'
   const at = 500 + round * 1_400
   return [
-    { kind: 'partition', at, groups: [[node], nodes.filter((other) => other !== node)], forMs: 300 },
-    { kind: 'crash', at: at + 280, node, backAfterMs: 60 },
+    { kind: 'partition', at, groups: [[node], nodes.filter((other) => other !== node)], forMs: 700 },
+    { kind: 'crash', at: at + 680, node, backAfterMs: 60 },
   ]
 }
 export const crashEarly = (node: string): Plan['faults'] => [{ kind: 'crash', at: 1_200, node, backAfterMs: undefined }]

@@ -51,8 +51,6 @@ export interface PlanOptions {
   readonly servers?: number
   readonly minutes?: number
   readonly profile?: Profile
-  /** Wrong clocks where sessions expire: what the table cannot bear as long as it does not correct clocks. */
-  readonly expirySkewMs?: number
 }
 
 const HOUR = 3_600_000
@@ -103,7 +101,7 @@ export function drawPlan(seed: number, options: PlanOptions = {}): Plan {
     whenCutOff: random.pick(['continue', 'fail']),
     onRegression: random.pick([undefined, undefined, 'serve', 'fail']),
     lifetime: expiry ? SHORT : NEVER,
-    skewsMs: skews(random, nodes, expiry, options.expirySkewMs),
+    skewsMs: skews(random, nodes),
     latencyMs: random.pick([
       [0, 0],
       [0, 2],
@@ -126,13 +124,15 @@ export function drawPlan(seed: number, options: PlanOptions = {}): Plan {
   }
 }
 
-function skews(random: Random, nodes: readonly string[], expiry: boolean, expirySkewMs: number | undefined): number[] {
-  if (!expiry) {
-    const wrong = random.chance(0.5)
-    return nodes.map(() => (wrong ? random.between(-5 * HOUR, 5 * HOUR) : random.between(-SMALL_SKEW_MS, SMALL_SKEW_MS)))
-  }
-  const wrong = random.between(0, nodes.length - 1)
-  return nodes.map((_, at) => (at === wrong && expirySkewMs !== undefined ? expirySkewMs : random.between(-SMALL_SKEW_MS, SMALL_SKEW_MS)))
+/** Clocks are as good as NTP keeps them, or one is hours off, or none agrees with another. */
+function skews(random: Random, nodes: readonly string[]): number[] {
+  const wrong = random.pick(['none', 'none', 'one', 'all'] as const)
+  const one = random.pick(nodes)
+  return nodes.map((node) =>
+    wrong === 'all' || (wrong === 'one' && node === one)
+      ? random.between(-5 * HOUR, 5 * HOUR)
+      : random.between(-SMALL_SKEW_MS, SMALL_SKEW_MS),
+  )
 }
 
 export function describePlan(plan: Plan): string {

@@ -134,7 +134,14 @@ function register(handling: Handling, changes: ReadonlyMap<string, FieldChange>)
   const { digits, open, request, world } = handling
   let { session } = request
   if (session === undefined) {
-    session = world.history.session({ key: open.session.key, userId: undefined, genesis: new Map(), creator: request, bornAt: undefined })
+    session = world.history.session({
+      key: open.session.key,
+      userId: undefined,
+      genesis: new Map(),
+      creator: request,
+      bornAt: undefined,
+      from: undefined,
+    })
     request.session = session
     for (const [field, change] of changes) if (change.kind === 'add') digits.next(session, field, handling.mostDigits)
   }
@@ -166,9 +173,17 @@ async function move(handling: Handling, how: 'login' | 'regenerate', run: () => 
   const ending = before === undefined ? undefined : world.history.ending(before, how, server.node, world.isImpaired(server.node))
   await run()
   const keeps = how === 'regenerate' || before?.userId === undefined || before.userId === userId
-  const genesis = new Map(keeps && request.found ? request.reads : [])
+  const data: Data = { ...open.session.data }
+  const genesis = new Map(ALL_FIELDS.filter((field) => field in data).map((field) => [field, copied(data[field])]))
   const bornAt = how === 'regenerate' ? before?.bornAt : undefined
-  const session = world.history.session({ key: open.session.key, userId, genesis, creator: request, bornAt })
+  const session = world.history.session({
+    key: open.session.key,
+    userId,
+    genesis,
+    creator: request,
+    bornAt,
+    from: keeps ? before : undefined,
+  })
   if (before !== undefined && keeps) digits.inherit(before, session)
   request.session = session
   if (ending === undefined || before === undefined) return

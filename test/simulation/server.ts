@@ -6,10 +6,9 @@ import { replication } from '../../src/strategies/replication.ts'
 import type { SessionEvent, Sessions } from '../../src/types.ts'
 import type { VirtualRuntime } from '../setup/virtual-runtime.ts'
 import type { DegradedSpan, RequestFacts } from './history.ts'
-import { KNOWN } from './known.ts'
 import type { Mutation } from './mutation.ts'
 import type { Plan } from './plan.ts'
-import { COMPARE, hasKind, STATE, witness } from './witness.ts'
+import { witness } from './witness.ts'
 import type { World } from './world.ts'
 
 // Simulated sessions hold fields of many shapes.
@@ -76,15 +75,14 @@ export function beginServer({ mutation, node, run, runtime, world }: Beginning):
 function lossy(transport: Transport, world: World): Transport {
   const { drop, duplicate } = world.plan
   if (drop === 0 && duplicate === 0) return transport
-  const happens = (chance: number, frame: Uint8Array, exempt: readonly number[]): boolean =>
-    !world.isEnding && world.luck.chance(chance) && !hasKind(frame, exempt)
+  const happens = (chance: number): boolean => !world.isEnding && world.luck.chance(chance)
   return {
     ...transport,
     name: transport.name,
     send: (incarnation, frame) => {
-      if (happens(drop, frame, KNOWN.lostState ? [STATE] : [])) return true
+      if (happens(drop)) return true
       const isTaken = transport.send(incarnation, frame)
-      if (isTaken && happens(duplicate, frame, KNOWN.compareTwice ? [COMPARE] : [])) transport.send(incarnation, frame)
+      if (isTaken && happens(duplicate)) transport.send(incarnation, frame)
       return isTaken
     },
   }

@@ -8,8 +8,6 @@ const WRITER = /^"r(\d+)"$/
 const DELTA = 1
 const RECORD = 2
 const ACK = 3
-export const STATE = 8
-export const COMPARE = 15
 
 /** Ids of the requests whose values travel in the message. */
 export function writersIn(message: Message): number[] {
