@@ -9,7 +9,8 @@ export const TOKEN_HEADER = 'x-session-token'
 /** Chromium keeps about 180 cookies of a site: a longer jar was not made by a browser. */
 const NOTES_MAX = 180
 const ROOTS_MAX = 8
-const NOTE_NAME = /^[A-Za-z0-9_-]{1,32}$/
+/** Eight characters, and the number of a chunk: other cookies that begin like ours are left alone. */
+const NOTE_NAME = /^[\w-]{8}(?:-[1-4])?$/
 const ROOT_END = '~'
 const NAME_END = '.'
 

@@ -247,8 +247,8 @@ export function createCluster(options: ClusterOptions): Cluster {
       return member.server.view()
     },
     locate: (key) => {
-      const servers = [...members.values()].map(({ server }) => server)
-      return whereabouts(key, choice.strategy, servers, ledger)
+      const all = [...members.values()].map(({ server }) => server)
+      return whereabouts(key, choice.strategy, all, ledger)
     },
     newest: (count) => ledger.newest(count),
     async close() {

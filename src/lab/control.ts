@@ -110,6 +110,8 @@ export function createControl(options: ControlOptions): Control {
     visitors.forget()
     traffic.forget()
     await cluster.setStrategy({ strategy, options: { ...optionsFor(strategy, options.defaults), ...checked.options } })
+    // Those who came in meanwhile came to the former cluster.
+    traffic.forget()
     await answerCluster(response)
   }
 

@@ -100,7 +100,10 @@ async function report(id: number): Promise<void> {
 /** Where servers share sessions each is asked by another: what a server without others has, it can find without asking. */
 async function locate(id: number, key: string): Promise<void> {
   const holdings: Record<string, Holding> = { ...(await mesh?.holders(key)) }
-  if (Object.keys(holdings).length === 0 && (await sessions?.get(key).catch(() => undefined)) !== undefined) holdings[node] = 'copy'
+  if (Object.keys(holdings).length === 0) {
+    const found = await sessions?.get(key).catch(() => undefined)
+    holdings[node] = found === undefined ? 'none' : 'copy'
+  }
   tell({ type: 'located', id, holdings })
 }
 

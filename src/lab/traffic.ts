@@ -75,7 +75,7 @@ export function createTraffic(baseUrl: string): Traffic {
     if (entering) return
     entering = true
     const [wanted, era, bytes] = [settings.visitors - crowd.length, generation, settings.sessionBytes]
-    await inParallel(Array.from({ length: wanted }), async () => {
+    await inParallel([...Array(wanted).keys()], async () => {
       const visitor = createVisitor(baseUrl)
       await visitor.visit()
       if (bytes > 0) await visitor.fill(bytes)

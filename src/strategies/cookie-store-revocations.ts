@@ -24,7 +24,7 @@ import { isUnavailable, type StoreAccess, storeAccess } from './store-access.ts'
 
 const DEADLINE_MS = 1_000
 /** What an ending waits at most for servers that do not say that they have heard of it: below the 100 ms that it may take. */
-const LEASE_MS = 80
+const LEASE_MS = 60
 /** Answers and clocks may be late by this much. */
 const GRACE_MS = 600_000
 /** A user's record ends when it has not been touched for long enough, not at a fixed time. */

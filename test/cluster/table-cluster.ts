@@ -58,7 +58,7 @@ export async function startTableServer(
     address: `${full.host ?? '127.0.0.1'}:${config.port}`,
     readyMs: Number(started.ready.split(' ')[1]),
     run,
-    status: ({ collect = false, collectOnce = false } = {}) => run({ do: 'status', collect: collect ? 6 : collectOnce ? 1 : 0 }),
+    status: ({ collect = false, collectOnce = false } = {}) => run({ do: 'status', collect: collect ? 6 : collectOnce ? 2 : 0 }),
   }
 }
 

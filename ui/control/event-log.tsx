@@ -1,9 +1,9 @@
 import { serverColour } from '../shared/server-colour.ts'
 import { clock } from './format.ts'
 import { log } from './lab.ts'
+import { choose } from './sessions.ts'
 
 const SHOWN = 80
-const BAD = new Set(['lost', 'regressed', 'degraded', 'conflict', 'invalid', 'lateWrite'])
 
 export function EventLog() {
   return (
@@ -11,12 +11,23 @@ export function EventLog() {
       <h2>What happens</h2>
       {log.value.length === 0 && <p class="soft small">Nothing yet. Send visitors, then kill a server.</p>}
       <ol tabIndex={0} aria-label="Events, newest first">
-        {log.value.slice(0, SHOWN).map((line) => (
-          <li key={line.serial} class={BAD.has(line.type) ? 'bad' : ''}>
-            <time class="mono soft">{clock(line.at)}</time>
-            {line.node === '' ? <span /> : <span class={`chip ${serverColour(line.node)}`}>{line.node}</span>}
+        {log.value.slice(0, SHOWN).map(({ serial, at, node, isBad, key, text }) => (
+          <li key={serial} class={isBad ? 'bad' : ''}>
+            <time class="mono soft">{clock(at)}</time>
+            {node === '' ? <span /> : <span class={`chip ${serverColour(node)}`}>{node}</span>}
             <span>
-              <b>{line.type}</b> {line.text}
+              {key !== undefined && (
+                <button
+                  type="button"
+                  class="link mono"
+                  title="Show where it lives"
+                  aria-label={`Show where session ${key.slice(0, 8)} lives`}
+                  onClick={() => choose(key)}
+                >
+                  {key.slice(0, 8)}
+                </button>
+              )}{' '}
+              {text}
             </span>
           </li>
         ))}

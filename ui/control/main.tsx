@@ -4,7 +4,11 @@ import { EventLog } from './event-log.tsx'
 import { cluster, connected, problem, watch } from './lab.ts'
 import { Servers } from './servers.tsx'
 import { StrategySwitch } from './strategy-switch.tsx'
+import { followSessions } from './sessions.ts'
 import { Totals } from './totals.tsx'
+import { TourButton, TourPanel } from './tour-panel.tsx'
+import { readTraffic, TrafficControl } from './traffic.tsx'
+import { Whereabouts } from './whereabouts.tsx'
 
 function Control() {
   const view = cluster.value
@@ -17,6 +21,7 @@ function Control() {
         <p class="soft small status" aria-live="polite">
           {connected.value ? (view?.switching === true ? 'the cluster is restarting…' : 'live') : 'connecting…'}
         </p>
+        {view !== undefined && <TourButton />}
         {view !== undefined && (
           <a class="button primary" href={view.gateway.url} target="_blank" rel="noreferrer">
             Open the shop
@@ -33,13 +38,22 @@ function Control() {
           </p>
         )}
         {view !== undefined && (
-          <div class="grid">
-            <StrategySwitch view={view} />
-            <Totals view={view} />
-            <ClusterPicture view={view} />
-            <Servers view={view} />
-            <EventLog />
-          </div>
+          <>
+            <TourPanel />
+            <div class="grid">
+              <div class="column">
+                <StrategySwitch view={view} />
+                <ClusterPicture view={view} />
+                <Servers view={view} />
+              </div>
+              <div class="column side">
+                <Totals view={view} />
+                <Whereabouts />
+                <TrafficControl />
+                <EventLog />
+              </div>
+            </div>
+          </>
         )}
       </main>
     </>
@@ -48,3 +62,5 @@ function Control() {
 
 render(<Control />, document.querySelector('#app') as Element)
 watch()
+followSessions()
+void readTraffic()

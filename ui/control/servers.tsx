@@ -1,6 +1,8 @@
 import { serverColour } from '../shared/server-colour.ts'
 import { bytes } from './format.ts'
+import { history } from './history.ts'
 import { act, addNode, type ClusterNode, type ClusterView, type NodeAction, removeNode, working } from './lab.ts'
+import { Sparkline } from './sparkline.tsx'
 
 interface Choice {
   action: NodeAction
@@ -53,24 +55,7 @@ function Server({ node, switching }: { node: ClusterNode; switching: boolean }) 
         <span class={`state ${node.state}`}>{node.state}</span>
         <span class="soft small pid">{node.pid === null ? '' : `pid ${node.pid}`}</span>
       </h3>
-      <dl>
-        <div>
-          <dt>Sessions</dt>
-          <dd>{node.sessions}</dd>
-        </div>
-        <div>
-          <dt>Memory</dt>
-          <dd>{node.rssBytes === 0 ? '–' : bytes(node.rssBytes)}</dd>
-        </div>
-        <div>
-          <dt>Sent</dt>
-          <dd>{bytes(node.sentBytes)}</dd>
-        </div>
-        <div>
-          <dt>Received</dt>
-          <dd>{bytes(node.receivedBytes)}</dd>
-        </div>
-      </dl>
+      <Figures node={node} />
       <div class="row">
         {CHOICES[node.state].map(({ action, name, help, danger }) => (
           <button
@@ -96,5 +81,29 @@ function Server({ node, switching }: { node: ClusterNode; switching: boolean }) 
         </button>
       </div>
     </article>
+  )
+}
+
+function Figures({ node }: { node: ClusterNode }) {
+  const series = history.value.get(node.id)
+  const rate = series?.bytesPerSecond.at(-1) ?? 0
+  return (
+    <dl class={serverColour(node.id)}>
+      <div>
+        <dt>Sessions</dt>
+        <dd class="spark-cell">{series !== undefined && <Sparkline values={series.sessions} from="zero" />}</dd>
+        <dd>{node.sessions}</dd>
+      </div>
+      <div>
+        <dt>Memory</dt>
+        <dd class="spark-cell">{series !== undefined && <Sparkline values={series.rssBytes} from="lowest" />}</dd>
+        <dd>{node.rssBytes === 0 ? '–' : bytes(node.rssBytes)}</dd>
+      </div>
+      <div title={`Sent ${bytes(node.sentBytes)}, received ${bytes(node.receivedBytes)} since the start`}>
+        <dt>To others</dt>
+        <dd class="spark-cell">{series !== undefined && <Sparkline values={series.bytesPerSecond} from="zero" />}</dd>
+        <dd>{bytes(rate)}/s</dd>
+      </div>
+    </dl>
   )
 }

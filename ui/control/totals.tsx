@@ -11,10 +11,10 @@ export function Totals({ view }: { view: ClusterView }) {
         <span>{lost === 1 ? 'session lost' : 'sessions lost'}</span>
       </div>
       <dl>
-        <Figure name="Sessions" value={sessions} />
-        <Figure name="Failed requests" value={failed} bad />
-        <Figure name="Lost updates" value={lostUpdates} bad />
-        <Figure name="Stale reads" value={stale} bad />
+        <Figure name="Sessions" value={sessions} help="Live sessions that this cluster made" />
+        <Figure name="Updates lost" value={lostUpdates} bad help="Changes that were confirmed to a visitor and are gone" />
+        <Figure name="Stale reads" value={stale} bad help="Answers older than what the visitor had seen before" />
+        <Figure name="Failed requests" value={failed} bad help="Answers of 500 and above" />
       </dl>
       <button type="button" disabled={view.switching || working.value.has('POST /api/visitors')} onClick={() => void sendVisitors(CROWD)}>
         Send {CROWD} visitors
@@ -23,9 +23,9 @@ export function Totals({ view }: { view: ClusterView }) {
   )
 }
 
-function Figure({ name, value, bad = false }: { name: string; value: number; bad?: boolean }) {
+function Figure({ name, value, help, bad = false }: { name: string; value: number; help: string; bad?: boolean }) {
   return (
-    <div class={bad && value > 0 ? 'figure bad' : 'figure'}>
+    <div class={bad && value > 0 ? 'figure bad' : 'figure'} title={help} data-figure={name}>
       <dt>{name}</dt>
       <dd>{value}</dd>
     </div>

@@ -1,3 +1,4 @@
+import { controlUrl } from './control-url.ts'
 import { answer, login, logout } from './session.ts'
 
 const USERS = ['ada', 'bob', 'cleo', 'dev']
@@ -39,7 +40,12 @@ export function Account() {
           'No session yet'
         ) : (
           <>
-            Session <code title="SHA-256 of the session id: safe to show">{key.slice(0, 10)}…</code>
+            Session <code title="SHA-256 of the session id: safe to show">{key.slice(0, 8)}…</code>{' '}
+            {controlUrl !== undefined && (
+              <a href={`${controlUrl}/#session=${key}`} target="holdfast-control">
+                Where does it live?
+              </a>
+            )}
           </>
         )}
       </p>

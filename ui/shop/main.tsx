@@ -3,18 +3,27 @@ import { Account } from './account.tsx'
 import { Banner } from './banner.tsx'
 import { Cart } from './cart.tsx'
 import { Catalogue } from './catalogue.tsx'
+import { controlUrl } from './control-url.ts'
 import { ServedBy } from './served-by.tsx'
 import { load } from './session.ts'
 
 function Shop() {
-  const control = document.querySelector<HTMLMetaElement>('meta[name="lab-control"]')?.content
   return (
     <>
       <header class="top">
         <h1>
           Tidewater <span>Supply</span>
         </h1>
-        {control?.startsWith('http') === true && <a href={control}>Watch the cluster</a>}
+        <nav class="row">
+          <a class="button" href="/" target="_blank" rel="noreferrer">
+            Open a second tab
+          </a>
+          {controlUrl !== undefined && (
+            <a class="button" href={controlUrl} target="holdfast-control">
+              Watch the cluster
+            </a>
+          )}
+        </nav>
       </header>
       <main>
         <Banner />

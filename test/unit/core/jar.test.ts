@@ -67,13 +67,15 @@ describe('jar', () => {
   test('finds root and notes among other cookies', () => {
     const id = ours.make(later())
     const root = ours.write(id, 'cookie')
-    const { jar } = reader().read(view({ cookie: `a=b; session=${root};session-x1=v1; sessions=no; session-x2=v2 ; other="q;"` }))
+    const { jar } = reader().read(
+      view({ cookie: `a=b; session=${root};session-note-0x1=v1; sessions=no; session-id=theirs; session-note-0x2-4=v2 ; other="q;"` }),
+    )
     expect(jar).toMatchObject({
       id: id.id,
       key: id.key,
       notes: [
-        { name: 'x1', value: 'v1' },
-        { name: 'x2', value: 'v2' },
+        { name: 'note-0x1', value: 'v1' },
+        { name: 'note-0x2-4', value: 'v2' },
       ],
     })
   })
@@ -95,7 +97,7 @@ describe('jar', () => {
   })
 
   test('a header of 16 KB of cookies is read in bounded time and kept to 180 notes', () => {
-    const cookie = Array.from({ length: 2000 }, (_, index) => `session-n${index}=1`).join('; ')
+    const cookie = Array.from({ length: 2000 }, (_, index) => `session-n${String(index).padStart(7, '0')}=1`).join('; ')
     expect(reader().read(view({ cookie })).notes).toHaveLength(180)
   })
 
@@ -120,9 +122,9 @@ describe('jar', () => {
 
   test('header carrier: the answer carries the joined whole, and reads back', () => {
     const id = ours.make(later())
-    const presented = reader('header').read(view({ [TOKEN_HEADER]: `${ours.write(id, 'header')}~a.1~b.2` }))
+    const presented = reader('header').read(view({ [TOKEN_HEADER]: `${ours.write(id, 'header')}~note-aaa.1~note-bbb.2~short.3` }))
     const changes = new JarChanges(presented)
-    changes.add({ set: [{ name: 'c', value: '3' }], delete: ['a'] })
+    changes.add({ set: [{ name: 'note-ccc', value: '3' }], delete: ['note-aaa'] })
     const result: CommitResult = { cookies: [], headers: [] }
     changes.write(result, ours, NAME, cookieWriter(cookieSettings({}, undefined)), undefined, 0)
     expect(result.cookies).toEqual([])
@@ -130,8 +132,8 @@ describe('jar', () => {
     const again = reader('header').read(view({ [TOKEN_HEADER]: token }))
     expect(again.jar?.key).toBe(id.key)
     expect(again.notes).toEqual([
-      { name: 'b', value: '2' },
-      { name: 'c', value: '3' },
+      { name: 'note-bbb', value: '2' },
+      { name: 'note-ccc', value: '3' },
     ])
   })
 })
