@@ -108,10 +108,7 @@ export function createControl(options: ControlOptions): Control {
     const strategy = strategyName(body['strategy'])
     const checked = checkChoice(strategy, given as JsonObject)
     visitors.forget()
-    traffic.forget()
-    await cluster.setStrategy({ strategy, options: { ...optionsFor(strategy, options.defaults), ...checked.options } })
-    // Those who came in meanwhile came to the former cluster.
-    traffic.forget()
+    await traffic.renew(cluster.setStrategy({ strategy, options: { ...optionsFor(strategy, options.defaults), ...checked.options } }))
     await answerCluster(response)
   }
 

@@ -19,8 +19,8 @@ export interface Traffic {
   settings(): TrafficSettings
   set(settings: TrafficSettings): void
   find(key: string): Visitor | undefined
-  /** Their sessions belonged to a cluster that is gone: others come. */
-  forget(): void
+  /** While the cluster starts anew nobody asks; then others come, for these had sessions of a cluster that is gone. */
+  renew(restart: Promise<void>): Promise<void>
   close(): void
 }
 
@@ -57,13 +57,14 @@ export function createTraffic(baseUrl: string): Traffic {
   let turn = 0
   let underWay = 0
   let entering = false
+  let held = false
   let generation = 0
 
   const timer = setInterval(tick, TICK_MS)
   timer.unref()
 
   function tick(): void {
-    if (settings.visitors === 0) return
+    if (settings.visitors === 0 || held) return
     if (crowd.length < settings.visitors) void enter()
     due = Math.min(due + (settings.requestsPerSecond * TICK_MS) / 1000, settings.requestsPerSecond)
     for (; due >= 1; due--) {
@@ -76,6 +77,7 @@ export function createTraffic(baseUrl: string): Traffic {
     entering = true
     const [wanted, era, bytes] = [settings.visitors - crowd.length, generation, settings.sessionBytes]
     await inParallel([...Array(wanted).keys()], async () => {
+      if (era !== generation) return
       const visitor = createVisitor(baseUrl)
       await visitor.visit()
       if (bytes > 0) await visitor.fill(bytes)
@@ -114,9 +116,11 @@ export function createTraffic(baseUrl: string): Traffic {
       crowd = crowd.slice(0, wanted.visitors)
     },
     find: (key) => crowd.find(({ visitor }) => visitor.key() === key)?.visitor,
-    forget() {
+    async renew(restart) {
       generation += 1
+      held = true
       crowd = []
+      await restart.finally(() => (held = false))
     },
     close() {
       clearInterval(timer)
