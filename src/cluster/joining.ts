@@ -14,7 +14,9 @@ const MOST_ASKED = 3
 export async function join(core: Core, transfer: Transfer): Promise<ReadonlySet<string>> {
   const pulled = new Set<string>()
   const pull = async (incarnation: string, part: number, of: number): Promise<boolean> => {
+    console.error('pull', part, of, incarnation, performance.now() | 0)
     const isDone = await transfer.pull(incarnation, part, of)
+    console.error('pulled', part, of, isDone, core.entries.size, core.entries.tombstoneCount, performance.now() | 0)
     if (isDone) pulled.add(incarnation)
     return isDone
   }
