@@ -13,7 +13,7 @@ const SUITES: readonly Suite[] = [
   { name: 'unit', folders: ['unit', 'contract', 'setup'], order: 0, workers: 2, testTimeout: 30_000 },
   { name: 'simulation', folders: ['simulation'], order: 1, workers: 2, testTimeout: 300_000 },
   { name: 'package', folders: ['package'], order: 2, workers: 1, testTimeout: 120_000 },
-  { name: 'services', folders: ['services'], order: 3, workers: 1, testTimeout: 60_000 },
+  { name: 'services', folders: ['services'], order: 3, workers: 2, testTimeout: 60_000 },
   { name: 'cluster', folders: ['cluster'], order: 4, workers: 1, testTimeout: 120_000 },
   { name: 'browser', folders: ['browser'], order: 5, workers: 1, testTimeout: 120_000 },
 ]

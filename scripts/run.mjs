@@ -65,6 +65,10 @@ const commands = {
     const isOutage = args[0] === 'outage'
     return forwardTo(node, isOutage ? ['bench/outage.ts'] : ['bench/main.ts', ...args], environment)
   },
+  async screenshots() {
+    const { node, environment } = await setUp({ servers: ['chromium'] })
+    return forwardTo(node, ['scripts/screenshots.ts'], environment)
+  },
   async simulate(args) {
     const { node, environment } = await setUp({ build: false })
     return forwardTo(node, ['test/simulation/main.ts', ...args], environment)

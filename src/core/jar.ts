@@ -92,8 +92,11 @@ export function jarReader(roots: Roots, cookieName: string, carriers: 'cookie' |
   }
 }
 
+/** The gateway's own route cookie, where servers name no labels, is no note although it has eight characters. */
+const GATEWAY_ROUTE = 'route-gw'
+
 function addNote(notes: Note[], name: string, value: string): void {
-  if (NOTE_NAME.test(name) && !notes.some((note) => note.name === name)) notes.push({ name, value })
+  if (NOTE_NAME.test(name) && name !== GATEWAY_ROUTE && !notes.some((note) => note.name === name)) notes.push({ name, value })
 }
 
 function jarOf(id: SessionId | undefined, notes: readonly Note[], headerBytes: number): Jar | undefined {

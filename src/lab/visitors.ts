@@ -41,9 +41,9 @@ export function createVisitors(baseUrl: string): Visitors {
 
   async function enter(number: number): Promise<Visitor> {
     const visitor = createVisitor(baseUrl)
-    await visitor.visit()
     // Every second one logs in; the others stay anonymous.
     if (number % 2 === 0) await visitor.login(USERS[(number / 2) % USERS.length] as string)
+    await visitor.visit()
     return visitor
   }
 

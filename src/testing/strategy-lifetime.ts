@@ -6,6 +6,8 @@ import { readAll, visit } from './visit.ts'
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms))
 
+const CLOCKS_DIFFER_MS = 500
+
 export const lifetimeCases: readonly StrategyCase[] = [
   {
     name: 'a session ends idleMs after its last request, not before, on every server',
@@ -61,10 +63,11 @@ export const lifetimeCases: readonly StrategyCase[] = [
         session.data.a = 1
         return session.key
       })
-      await visit(at(servers, 0), jar, (session) => session.setLifetime({ idleMs: 1000 }))
+      await visit(at(servers, 0), jar, (session) => session.setLifetime({ idleMs: 1_000 }))
       await visit(at(servers, 0), jar, (session) => {
         assert.equal(session.key, before)
-        assert.ok(session.expiresAt - Date.now() <= 1000)
+        // Servers that go by an agreed time may differ from this clock by what their messages take.
+        assert.ok(session.expiresAt - Date.now() <= 1_000 + CLOCKS_DIFFER_MS)
       })
     },
   },

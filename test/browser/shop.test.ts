@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { waitFor } from '../setup/servers.ts'
 import { type RunningLab, startLab } from '../cluster/lab-process.ts'
 import { type RunningBrowser, startBrowser } from './chromium.ts'
+import { openPage as open } from './open-page.ts'
 
 let browser: RunningBrowser
 let lab: RunningLab | undefined
@@ -15,17 +16,7 @@ afterEach(async () => {
 })
 afterAll(() => browser?.close())
 
-/** Opens a page that fails the test when anything goes wrong in it: scripts, the content security policy, missing files. */
-async function openPage(url: string): Promise<{ page: Page; complaints: string[] }> {
-  const page = await browser.context.newPage()
-  const complaints: string[] = []
-  page.on('pageerror', (error) => complaints.push(error.message))
-  page.on('console', (message) => {
-    if (message.type() === 'error') complaints.push(message.text())
-  })
-  await page.goto(url)
-  return { page, complaints }
-}
+const openPage = (url: string): ReturnType<typeof open> => open(browser.context, url)
 
 async function logInAndShop(page: Page): Promise<void> {
   await page.click('[data-login=ada]')
@@ -101,25 +92,6 @@ describe('the control page in a browser', () => {
     await page.click('text=+ Add a server')
     await page.waitForSelector('[data-node=n3][data-state=up]')
     expect(complaints).toEqual([])
-    await page.close()
-  })
-
-  test('both pages fit a phone and are used by keyboard', async () => {
-    lab = await startLab('--strategy', 'dedicated', '--nodes', '2')
-    for (const url of [lab.shop, lab.control]) {
-      const { page } = await openPage(url)
-      await page.setViewportSize({ width: 360, height: 740 })
-      await page.waitForSelector('button')
-      expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(360)
-      await page.focus('button:not([disabled])')
-      await page.keyboard.press('Tab')
-      expect(await page.evaluate('getComputedStyle(document.activeElement).outlineStyle')).toBe('solid')
-      await page.close()
-    }
-    const { page } = await openPage(lab.shop)
-    await page.focus('[data-add=anchor]')
-    await page.keyboard.press('Enter')
-    await page.waitForSelector('[data-cart=anchor][data-count="1"]')
     await page.close()
   })
 })

@@ -45,4 +45,17 @@ describe('the ledger of sessions', () => {
     ledger.stranger('b')
     expect(ledger.counts()).toMatchObject({ lost: 2, lostUpdates: 0 })
   })
+
+  test('a session that the strategy knows to be ended on purpose is not lost, whichever news comes first', () => {
+    const ledger = createLedger()
+    ledger.event(event('created', { key: 'a' }))
+    ledger.event(event('created', { key: 'b' }))
+    ledger.ended('a')
+    ledger.stranger('a')
+    ledger.stranger('b')
+    ledger.ended('b')
+    expect(ledger.counts()).toEqual({ sessions: 0, lost: 0, lostUpdates: 0 })
+    expect(ledger.fateOf('a').fate).toBe('ended')
+    expect(ledger.fateOf('c').fate).toBe('unknown')
+  })
 })

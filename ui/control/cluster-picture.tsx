@@ -109,7 +109,7 @@ function People({ layout, inJar }: { layout: Layout; inJar: boolean }) {
           <path d={`M${middle + offset - 10} ${VISITORS_Y + 10}a10 11 0 0 1 20 0z`} />
         </g>
       ))}
-      <text class="fine" x={middle - 48} y={VISITORS_Y} text-anchor="end">
+      <text class="fine end" x={middle - 48} y={VISITORS_Y + 2}>
         visitors
       </text>
       {inJar && (

@@ -40,6 +40,7 @@ function Control() {
         {view !== undefined && (
           <>
             <TourPanel />
+            <Totals view={view} />
             <div class="grid">
               <div class="column">
                 <StrategySwitch view={view} />
@@ -47,7 +48,6 @@ function Control() {
                 <Servers view={view} />
               </div>
               <div class="column side">
-                <Totals view={view} />
                 <Whereabouts />
                 <TrafficControl />
                 <EventLog />

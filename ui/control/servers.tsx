@@ -99,8 +99,8 @@ function Figures({ node }: { node: ClusterNode }) {
         <dd class="spark-cell">{series !== undefined && <Sparkline values={series.rssBytes} from="lowest" />}</dd>
         <dd>{node.rssBytes === 0 ? '–' : bytes(node.rssBytes)}</dd>
       </div>
-      <div title={`Sent ${bytes(node.sentBytes)}, received ${bytes(node.receivedBytes)} since the start`}>
-        <dt>To others</dt>
+      <div title={`Sent ${bytes(node.sentBytes)}, received ${bytes(node.receivedBytes)} between servers since the start`}>
+        <dt>Exchange</dt>
         <dd class="spark-cell">{series !== undefined && <Sparkline values={series.bytesPerSecond} from="zero" />}</dd>
         <dd>{bytes(rate)}/s</dd>
       </div>

@@ -25,6 +25,8 @@ export function beginTour(): void {
 }
 export function leaveTour(): void {
   tour.value = undefined
+  // Where one came from, once the button can be used again.
+  requestAnimationFrame(() => document.querySelector<HTMLElement>('[data-tour=begin]')?.focus())
 }
 export function goTo(step: number): void {
   if (TOUR[step] !== undefined) tour.value = { step, phase: 'intro', killed: undefined, lost: 0, crowd: 0 }

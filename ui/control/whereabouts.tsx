@@ -55,10 +55,12 @@ function Place({ place }: { place: Located }) {
       {silent.length > 0 && <li>{silent.join(', ')} did not answer.</li>}
       {inStore !== null && <li>{inStore ? 'The store has it. No server needs to.' : 'The store does not have it.'}</li>}
       {inJar && <li>The visitor’s own browser has it, sealed in cookies. No server holds it.</li>}
-      <li class="soft">
-        {jarBytes === null ? 'The visitor’s cookies: ' : `The visitor’s cookies, ${bytes(jarBytes)}: `}
-        {inJar ? 'the session itself.' : 'a signed id and what was last seen.'}
-      </li>
+      {place.fate === 'live' && (
+        <li class="soft">
+          {jarBytes === null ? 'The visitor’s cookies: ' : `The visitor’s cookies, ${bytes(jarBytes)}: `}
+          {inJar ? 'the session itself.' : 'a signed id and what was last seen.'}
+        </li>
+      )}
       {place.fate !== 'live' && <li class={place.fate === 'lost' ? 'gone' : ''}>{FATES[place.fate]}</li>}
     </ul>
   )

@@ -5,7 +5,7 @@ export function Banner() {
   const state = mood.value
   const { node = '', user, data } = answer.value ?? {}
   return (
-    <section class={`banner ${state.kind}`} aria-live="polite" data-mood={state.kind}>
+    <section class={`banner ${state.kind}`} aria-label="Your session" aria-live="polite" data-mood={state.kind}>
       <div>
         {state.kind === 'stranger' && (
           <>
