@@ -144,6 +144,15 @@ export function createDelivery(core: Core, ownership: Ownership): Delivery {
     core.post(incarnation, tombstoneMessage(core, key, tombstone))
   }
 
+  /** Two servers own it, on the two sides of a cut that has healed, and do not know of each other: both get what the other has. */
+  function tellRivals({ owner, record }: Entry, rival: string, theirs: ClusterRecord): void {
+    if (covers(theirs.coverage, record.heads)) return
+    for (const incarnation of [rival, owner]) {
+      if (incarnation === self || core.members.get(incarnation) === undefined) continue
+      core.post(incarnation, { kind: 'record', sequence: 0, request: 0, claim: 'none', record })
+    }
+  }
+
   function adopt(record: ClusterRecord): Entry | undefined {
     if (entries.tombstone(record.key) !== undefined) return undefined
     const known = entries.get(record.key)
@@ -183,6 +192,7 @@ export function createDelivery(core: Core, ownership: Ownership): Delivery {
       else {
         applyClaim(entry, claim, incarnation, record.heads.at(-1))
         acknowledge(incarnation, sequence)
+        if (claim === 'sender' && entry.owner !== incarnation) tellRivals(entry, incarnation, record)
       }
       if (request !== 0) requests.answered(incarnation, request, entry === undefined ? 'tombstone' : 'record')
       if (backlogs.size > 0) drainBacklog(key)

@@ -4,8 +4,10 @@ import type { Transfer } from './transfer.ts'
 
 /** Servers just linked tell their state at once; one that does not within this time is no source. */
 const STATE_MS = 1_000
-/** A server that is linked and does not send may have been busy: it is asked again. */
-const MOST_ASKED = 3
+/** Parts asked of each server, one after the other: one that fails on the way has to be sent again. */
+const PARTS_EACH = 8
+/** Servers that did not send may have been busy. */
+const MOST_ROUNDS = 4
 
 /**
  * What a server does before it is ready: it gets deltas already, now it pulls what was there before. Without a ready
@@ -14,9 +16,7 @@ const MOST_ASKED = 3
 export async function join(core: Core, transfer: Transfer): Promise<ReadonlySet<string>> {
   const pulled = new Set<string>()
   const pull = async (incarnation: string, part: number, of: number): Promise<boolean> => {
-    console.error('pull', part, of, incarnation, performance.now() | 0)
     const isDone = await transfer.pull(incarnation, part, of)
-    console.error('pulled', part, of, isDone, core.entries.size, core.entries.tombstoneCount, performance.now() | 0)
     if (isDone) pulled.add(incarnation)
     return isDone
   }
@@ -24,34 +24,32 @@ export async function join(core: Core, transfer: Transfer): Promise<ReadonlySet<
   const sources = (): Member[] => core.members.others().filter((member) => member.state === 'ready' || member.state === 'draining')
   const first = sources()
   if (first.length === 0) return pulled
-  if (core.options.policy.kind === 'owner') {
-    // Sessions stay where they are and are fetched on a miss; only what must be refused everywhere is needed.
-    await Promise.all(first.map((source) => pull(source.incarnation, 0, 0)))
-    return pulled
-  }
   if (core.options.policy.kind === 'first') {
     await Promise.all(first.map((source) => pull(source.incarnation, 0, 1)))
     return pulled
   }
-  await Promise.all(first.map((_, part) => pullPart(core, pull, part, first.length, sources)))
-  return pulled
+  // What must be refused everywhere, of each server: one may know of an ending that has not reached the next.
+  await Promise.all(first.map((source) => pull(source.incarnation, 0, 0)))
+  // With owners, sessions stay where they are and are fetched on a miss.
+  if (core.options.policy.kind === 'owner') return pulled
+  return (await pullParts(core, transfer, sources)) ? pulled : new Set()
 }
 
-/** One share of the slots, from one server after another until one has sent it whole. */
-async function pullPart(core: Core, pull: Transfer['pull'], part: number, of: number, sources: () => Member[]): Promise<void> {
-  const asked = new Map<string, number>()
-  const times = ({ incarnation }: Member): number => asked.get(incarnation) ?? 0
-  for (;;) {
-    const fewest = Math.min(MOST_ASKED - 1, ...sources().map(times))
-    const left = sources().filter((source) => times(source) === fewest)
-    const source = left[part % Math.max(1, left.length)]
-    if (source === undefined) {
-      if (asked.size > 0) core.context.logger.warn('holdfast: no server sent its share of the sessions; they are fetched when asked for.')
+/** All slots, in parts from all servers at once: what one did not send, another is asked for. False: some are missing. */
+async function pullParts(core: Core, transfer: Transfer, sources: () => readonly Member[]): Promise<boolean> {
+  const of = PARTS_EACH * sources().length
+  const missing = Array.from({ length: of }, (_, part) => part)
+  const pullFrom = async ({ incarnation }: Member): Promise<void> => {
+    for (let part = missing.shift(); part !== undefined; part = missing.shift()) {
+      if (await transfer.pull(incarnation, part, of)) continue
+      missing.push(part)
       return
     }
-    asked.set(source.incarnation, times(source) + 1)
-    if (await pull(source.incarnation, part, of)) return
   }
+  for (let round = 0; round < MOST_ROUNDS && missing.length > 0; round++) await Promise.all(sources().map(pullFrom))
+  if (missing.length === 0) return true
+  core.context.logger.warn('holdfast: the other servers have not sent all sessions; what is missing is fetched when asked for.')
+  return false
 }
 
 async function statesKnown(core: Core): Promise<void> {

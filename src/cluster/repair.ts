@@ -68,20 +68,23 @@ export function createRepair(core: Core): Repair {
     }
   }
 
-  async function digestsWith(other: Member): Promise<Uint32Array> {
+  /** Per bucket: the digest, and how many sessions are in it. */
+  async function digestsWith(other: Member): Promise<{ digests: Uint32Array; counts: Uint32Array }> {
     const digests = new Uint32Array(BUCKETS)
+    const counts = new Uint32Array(BUCKETS)
     await visit(other, (entry) => {
       const bucket = bucketOf(entry.key)
       digests[bucket] = (digests[bucket] as number) ^ hashOf(entry)
+      counts[bucket] = (counts[bucket] as number) + 1
     })
-    return digests
+    return { digests, counts }
   }
 
   async function compareWith(other: Member): Promise<void> {
     if (busy.has(other.incarnation) || other.state === undefined) return
     busy.add(other.incarnation)
     try {
-      const digests = await digestsWith(other)
+      const { digests } = await digestsWith(other)
       if (!stopped && members.get(other.incarnation) !== undefined) core.post(other.incarnation, { kind: 'digest', digests: [...digests] })
     } finally {
       busy.delete(other.incarnation)
@@ -99,29 +102,22 @@ export function createRepair(core: Core): Repair {
 
   async function answer(other: Member, theirs: readonly number[]): Promise<void> {
     const mine = await digestsWith(other)
-    const buckets: number[] = []
-    for (let bucket = 0; bucket < BUCKETS; bucket++) if (mine[bucket] !== theirs[bucket]) buckets.push(bucket)
-    if (buckets.length === 0) return
-    const named: { key: string; hash: number }[] = []
-    const wanted = new Set(buckets)
-    const counts = new Map<number, number>()
-    await visit(other, (entry) => {
-      const bucket = bucketOf(entry.key)
-      if (!wanted.has(bucket)) return
-      named.push({ key: entry.key, hash: hashOf(entry) })
-      counts.set(bucket, (counts.get(bucket) ?? 0) + 1)
-    })
-    if (stopped || members.get(other.incarnation) === undefined) return
     // Whole buckets only: a bucket named in part would look as if the rest were missing here.
     const told = new Set<number>()
     let room = MOST_NAMED
-    for (const bucket of buckets) {
-      const count = counts.get(bucket) ?? 0
-      if (count > room && told.size > 0) continue
+    for (let bucket = 0; bucket < BUCKETS; bucket++) {
+      const count = mine.counts[bucket] as number
+      if (mine.digests[bucket] === theirs[bucket] || (count > room && told.size > 0)) continue
       room -= count
       told.add(bucket)
     }
-    core.post(other.incarnation, { kind: 'differ', buckets: [...told], named: named.filter(({ key }) => told.has(bucketOf(key))) })
+    if (told.size === 0) return
+    const named: { key: string; hash: number }[] = []
+    await visit(other, (entry) => {
+      if (told.has(bucketOf(entry.key))) named.push({ key: entry.key, hash: hashOf(entry) })
+    })
+    if (stopped || members.get(other.incarnation) === undefined) return
+    core.post(other.incarnation, { kind: 'differ', buckets: [...told], named })
   }
 
   async function mend(other: Member, { buckets, named }: MessageOf<'differ'>): Promise<void> {

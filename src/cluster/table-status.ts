@@ -27,7 +27,8 @@ export function statusOf(core: Core): TableStatus {
     bytes: entries.bytes,
     peers,
     details: {
-      route: members.self.label,
+      // What its visitors' route cookies say; copies that are everywhere need none.
+      ...(options.policy.kind === 'owner' && { route: members.self.label }),
       state: members.self.state as ServerState,
       sentBytes,
       receivedBytes,

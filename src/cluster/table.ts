@@ -127,6 +127,8 @@ export function createTable(options: TableOptions, context: StrategyContext): Ta
     const isFirst = member.state === undefined
     members.setState(member, state, sessions)
     // Who joins itself pulls what it needs before it is ready.
+    // Where a pull does not bring all sessions, comparing finds what was written apart.
+    if (isFirst && joined && options.policy.kind !== 'all') repair.missed(from)
     if (isFirst && joined) void takeOver(from, state !== 'joining' || sessions > 0)
     changed()
   }

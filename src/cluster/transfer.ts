@@ -60,9 +60,12 @@ export function createTransfer(core: Core): Transfer {
   }
 
   function* share(incarnation: string, part: number, of: number): Generator<Buffer | undefined> {
-    for (const [key, tombstone] of entries.tombstones()) yield encodeMessage(tombstoneMessage(core, key, tombstone))
-    if (of === 0) return
     let looked = 0
+    for (const [key, tombstone] of entries.tombstones()) {
+      if (++looked % LOOK_EVERY === 0) yield undefined
+      if (of === 0 || slotOf(key) % of === part) yield encodeMessage(tombstoneMessage(core, key, tombstone))
+    }
+    if (of === 0) return
     for (const entry of entries.all()) {
       if (++looked % LOOK_EVERY === 0) yield undefined
       if (slotOf(entry.key) % of !== part || !isShareOf(entry.key, incarnation)) continue

@@ -19,7 +19,7 @@ export interface CompareResult {
   readonly p99Ms: number
   /** Of the servers and the session server; null where the system does not tell. */
   readonly cpuMicrosPerRequest: number | null
-  /** Everything between servers, heartbeats included. */
+  /** Between servers, acknowledgements and fetches included, less what they say when idle. */
   readonly betweenNodesBytesPerWrite: number
   /** To and from the session server; null: there is none, or it does not tell. */
   readonly storeBytesPerRequest: number | null

@@ -11,7 +11,7 @@ export interface Variant {
 export const VARIANTS: readonly Variant[] = [
   { label: 'isolated', strategy: 'isolated', options: {} },
   { label: 'replication all', strategy: 'replication', options: { copies: 'all', acks: 1 } },
-  { label: 'replication 2', strategy: 'replication', options: { copies: 2, acks: 1 } },
+  { label: 'replication 2', strategy: 'replication', options: { copies: 2, acks: 1, policy: 'sticky' } },
   { label: 'affinity 0', strategy: 'affinity', options: { backups: 0 } },
   { label: 'affinity 1', strategy: 'affinity', options: { backups: 1 } },
   { label: 'cookieBased', strategy: 'cookieBased', options: {} },
@@ -22,7 +22,7 @@ export const VARIANTS: readonly Variant[] = [
 export const LEGEND: Readonly<Record<string, string>> = {
   isolated: 'each server its own memory: the problem',
   'replication all': "copies: 'all', acks: 1",
-  'replication 2': 'copies: 2, acks: 1',
+  'replication 2': 'copies: 2, acks: 1, visitors kept in place',
   'affinity 0': 'backups: 0',
   'affinity 1': 'backups: 1',
   cookieBased: 'sealed in the browser',
