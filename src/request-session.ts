@@ -9,7 +9,7 @@ import { SessionError } from './errors.ts'
 import { lifetimeOf } from './options.ts'
 import { RequestJar } from './request-jar.ts'
 import { RequestLifetime } from './request-lifetime.ts'
-import type { Change, Draft, MaybePromise, Opened, RecordMeta, RecordView, SessionId, Written } from './seam.ts'
+import type { Change, Draft, MaybePromise, Opened, RecordMeta, RecordView, Written } from './seam.ts'
 import { createSession } from './session.ts'
 import type { CommitResult, KeepOptions, Lifetime, LoginOptions, OpenSession, Session } from './types.ts'
 
@@ -86,14 +86,14 @@ export class RequestSession<D> implements OpenSession<D> {
     return this.#turns.run(() => {
       const sameOrNone = this.meta.userId === undefined || this.meta.userId === userId
       const meta = this.#lifetime.fresh(userId, lifetime, options.persistent ?? this.meta.persistent)
-      return this.#moveTo(this.engine.roots.make(meta.absoluteAt), meta, options.keep ?? sameOrNone)
+      return this.#moveTo(meta.absoluteAt, () => meta, options.keep ?? sameOrNone)
     })
   }
 
   regenerate(options: KeepOptions<D>): Promise<void> {
     return this.#turns.run(() => {
-      const meta = { ...this.meta, lastActiveAt: this.engine.runtime.now() }
-      return this.#moveTo(this.engine.roots.make(meta.absoluteAt), meta, options.keep ?? true)
+      const metaOf = (newest: RecordMeta): RecordMeta => ({ ...newest, lastActiveAt: this.engine.runtime.now() })
+      return this.#moveTo(this.meta.absoluteAt, metaOf, options.keep ?? true)
     })
   }
 
@@ -226,6 +226,8 @@ export class RequestSession<D> implements OpenSession<D> {
     this.#found = undefined
     if (this.#turns.busy) await this.#turns.ended()
     const stored = this.#store(this.#touchWanted, found ?? this.fields.changes())
+    // A save meanwhile goes on from what this one stores.
+    if (stored instanceof Promise) this.#turns.follow(stored)
     // What the handler does from here on is in no commit, even while the head still waits for this one.
     this.#accessesAtCommit = this.fields.accesses
     await stored
@@ -256,7 +258,7 @@ export class RequestSession<D> implements OpenSession<D> {
     this.#checkChange(opened?.record, changes, this.fields)
     if (opened === undefined) return this.#create(changes)
     const lifetime = this.#lifetime.changeOf(opened.record.meta)
-    if (lifetime === 'new root') return this.#moveTo(this.engine.roots.make(this.meta.absoluteAt), this.#lifetime.applied(this.meta), true)
+    if (lifetime === 'new root') return this.#moveTo(this.meta.absoluteAt, (newest) => this.#lifetime.applied(newest), true)
     const change: Change = { ...changes, touchAt: this.engine.runtime.now(), ...(lifetime !== undefined && { lifetime }) }
     return then(this.engine.strategy.write(opened, change), (written) => this.#stored(written, changes))
   }
@@ -276,25 +278,36 @@ export class RequestSession<D> implements OpenSession<D> {
       this.#jar.changes().setRoot(id)
       this.#stored(written, changes)
       this.#created(written.opened.record)
-      return this.#keepRemovals(changes)
+      return this.#keepRemovals([...changes.set].filter(([, value]) => value === undefined).map(([name]) => name))
     })
   }
 
   /** A default that was removed before the session was stored stays removed. */
-  #keepRemovals(changes: FieldChange): MaybePromise<void> {
-    const removed = [...changes.set].filter(([, value]) => value === undefined)
+  #keepRemovals(removed: readonly string[]): MaybePromise<void> {
     if (removed.length === 0 || this.#opened === undefined) return
-    const change: Change = { set: new Map(removed), add: NO_CHANGE.add, touchAt: this.engine.runtime.now() }
+    const change: Change = {
+      set: new Map(removed.map((name) => [name, undefined])),
+      add: NO_CHANGE.add,
+      touchAt: this.engine.runtime.now(),
+    }
     return then(this.engine.strategy.write(this.#opened, change), (written) => this.#stored(written, change))
   }
 
   /** A new id for this visitor: at login, at regenerate, and where a lifetime needs another root. */
-  #moveTo(id: SessionId, meta: RecordMeta, keep: boolean | readonly (keyof D)[]): MaybePromise<void> {
+  #moveTo(absoluteAt: number, metaOf: (newest: RecordMeta) => RecordMeta, keep: boolean | readonly (keyof D)[]): MaybePromise<void> {
     this.#refuseAfterHead()
     if (this.#frozen === 'SESSION_REPLACED' || this.#frozen === 'STORE_UNAVAILABLE') throw frozenError(this.#frozen)
     const kept: ReadonlySet<unknown> | undefined = typeof keep === 'boolean' ? undefined : new Set(keep)
     const isKept = (name: string): boolean => (kept === undefined ? keep === true : kept.has(name))
-    const draft = (newest: RecordView | undefined): Draft => ({ meta, fields: this.fields.encodeAll(isKept, newest) })
+    const id = this.engine.roots.make(absoluteAt)
+    const removed = this.fields.removedDefaults().filter(isKept)
+    const draft = (newest: RecordView | undefined): Draft => {
+      const meta = metaOf(newest?.meta ?? this.meta)
+      const fields = this.fields.encodeAll(isKept, newest)
+      checkSize(undefined, fields, this.engine.settings.limits.sessionBytes, () => fields)
+      // The root is made already: a session never outlives it.
+      return { meta: { ...meta, absoluteAt: Math.min(meta.absoluteAt, absoluteAt) }, fields }
+    }
     const before = this.#opened
     const written =
       before === undefined ? this.engine.strategy.create(id, draft(undefined)) : this.engine.strategy.replace(before, id, draft)
@@ -305,10 +318,13 @@ export class RequestSession<D> implements OpenSession<D> {
       this.#frozen = undefined
       this.#lifetime.forget()
       this.fields.reset(done.opened.record)
-      if (before === undefined) return this.#created(done.opened.record)
-      this.#followSignal(before.record.key)
-      this.engine.emit('replaced', eventOf(before.record))
-      this.engine.emit('regenerated', eventOf(done.opened.record))
+      if (before === undefined) this.#created(done.opened.record)
+      else {
+        this.#followSignal(before.record.key)
+        this.engine.emit('replaced', eventOf(before.record))
+        this.engine.emit('regenerated', eventOf(done.opened.record))
+      }
+      return this.#keepRemovals(removed)
     })
   }
 

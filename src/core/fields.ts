@@ -197,6 +197,12 @@ export class Fields {
     return fresh !== undefined && this.#rules.codec.encode(fresh, name) === now ? undefined : now
   }
 
+  /** Defaults that do not show, because somebody has removed them. */
+  removedDefaults(): string[] {
+    const defaults = Object.entries(this.#defaultOf() ?? {})
+    return defaults.filter(([name, value]) => value !== undefined && !this.has(name)).map(([name]) => name)
+  }
+
   /** Everything, encoded: for a record under a new id. `newest`: the record by now; what this request changed is changed there. */
   encodeAll(keep: (name: string) => boolean, newest: RecordView | undefined = this.#view): Map<string, string> {
     const { set, add } = this.changes()
@@ -231,10 +237,13 @@ export class Fields {
     if (stored === undefined) return
     this.#stored = undefined
     for (const [name, touched] of [...this.#touched]) {
-      if (stored.add.has(name)) this.#rebaseCounter(name, (stored.add.get(name) as { by: number }).by)
-      else if (touched === 'removed') {
-        if (stored.set.has(name)) this.#touched.delete(name)
-      } else this.#rebaseValue(name, touched, stored.set.get(name))
+      const counted = stored.add.get(name)
+      if (touched === 'removed') {
+        // Removed after its value, or its sum, was stored: that is still to be done.
+        if (stored.set.has(name) && stored.set.get(name) === undefined) this.#touched.delete(name)
+      } else if (counted !== undefined && this.#adds?.has(name) === true) this.#rebaseCounter(name, counted.by)
+      else if (counted !== undefined) this.#touched.set(name, { value: touched.value, encoded: this.#view?.get(name), assigned: true })
+      else this.#rebaseValue(name, touched, stored.set.has(name) ? stored.set.get(name) : touched.encoded, stored.set.has(name))
     }
   }
 
@@ -246,20 +255,20 @@ export class Fields {
     if (since !== 0) this.add(name, since)
   }
 
-  #rebaseValue(name: string, touched: Touched, stored: string | undefined): void {
+  /** `known`: what the record was given, or had, of the field. */
+  #rebaseValue(name: string, touched: Touched, known: string | undefined, isStored: boolean): void {
     const { value, assigned } = touched
     const base = this.#view?.get(name)
     const isObject = typeof value === 'object' && value !== null
-    if (touched.encoded === undefined && !assigned && stored === undefined) {
+    if (touched.encoded === undefined && !assigned && !isStored) {
       // A default was shown: it stays comparable with a fresh one, unless another writer has set the field.
       if (base !== undefined) this.#touched.delete(name)
       return
     }
-    const changedSince = isObject || assigned ? this.#rules.codec.encode(value, name) !== (stored ?? touched.encoded) : false
+    const changedSince = isObject || assigned ? this.#rules.codec.encode(value, name) !== known : false
     if (changedSince) this.#touched.set(name, { value, encoded: base, assigned: true })
     // The handler may hold on to the object: it keeps its identity while the record still says the same.
-    else if (isObject && base !== undefined && base === (stored ?? touched.encoded))
-      this.#touched.set(name, { value, encoded: base, assigned: false })
+    else if (isObject && base !== undefined && base === known) this.#touched.set(name, { value, encoded: base, assigned: false })
     else this.#touched.delete(name)
   }
 

@@ -10,13 +10,18 @@ export class Turns {
 
   run<T>(operation: () => MaybePromise<T>): Promise<T> {
     const turn = (this.#last ?? Promise.resolve()).then(operation)
-    const ended = turn
+    this.follow(turn)
+    return turn
+  }
+
+  /** For an operation that has begun already: those asked for from now on wait for it. */
+  follow(operation: Promise<unknown>): void {
+    const ended = operation
       .catch(() => undefined)
       .then(() => {
         if (this.#last === ended) this.#last = undefined
       })
     this.#last = ended
-    return turn
   }
 
   async ended(): Promise<void> {

@@ -121,15 +121,14 @@ export function expressStore(store: ExpressStoreLike): SessionStore {
         const old = await load(oldKey, until)
         const isOld = old !== undefined && !('gone' in old)
         const isRetry = present !== undefined && !('gone' in present) && present.writeIds.includes(writeId)
-        if (!isRetry) {
-          if (!isOld) return goneResult(old)
-          if (present !== undefined) return { outcome: 'conflict', version: 'gone' in present ? 0 : present.version }
-          if (ifVersion !== undefined && ifVersion !== old.version) return { outcome: 'conflict', version: old.version }
-          // First the new one: a failure between the two leaves the visitor with the old one, not with none.
-          await save(newKey, recordOf(draft, writeId), until)
-        }
-        if (isOld) await mark(oldKey, old, 'replaced', now() + MARK_MS, until)
-        return { outcome: 'applied', before: isOld ? old.version : 0, after: 1, counters: new Map() }
+        if (!isOld) return isRetry ? { outcome: 'applied', before: 0, after: 1, counters: new Map() } : goneResult(old)
+        if (present !== undefined && !isRetry) return { outcome: 'conflict', version: 'gone' in present ? 0 : present.version }
+        // What an earlier try has left of the new one is written over by the next.
+        if (ifVersion !== undefined && ifVersion !== old.version) return { outcome: 'conflict', version: old.version }
+        // First the new one: a failure between the two leaves the visitor with the old one, not with none.
+        await save(newKey, recordOf(draft, writeId), until)
+        await mark(oldKey, old, 'replaced', now() + MARK_MS, until)
+        return { outcome: 'applied', before: old.version, after: 1, counters: new Map() }
       })
     },
     async destroy(key: string, reason: GoneMark['gone'], markUntil: number, filter: { userId?: string } = {}): Promise<boolean> {

@@ -130,7 +130,7 @@ export function memcachedSessions(
       const session = await found(oldKey, old, until)
       let result: PatchResult
       if ('gone' in session) result = goneResult(session)
-      else if (isOther(session.record.version, ifVersion)) return conflictAt(session.record.version)
+      else if (isOther(session.record.version, ifVersion)) result = conflictAt(session.record.version)
       else {
         const item = await draftItem(newKey, draft, writeId, until, { key: oldKey, item: session })
         if (item === undefined) result = { outcome: 'gone', reason: 'destroyed' }

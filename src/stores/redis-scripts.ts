@@ -57,7 +57,10 @@ export const CREATE: RedisScript = script(
 local present = redis.call('GET', KEYS[1])
 if present then
   local r = parse(present)
-  return (r and seen(r.w, ARGV[1])) and 2 or 0
+  if not r or not seen(r.w, ARGV[1]) then return 0 end
+  -- What an earlier try has made and nobody has used is made anew: the session that it takes the place of may have changed.
+  if r.v == 1 then keep(KEYS[1], ARGV[6], ARGV[3]) end
+  return 2
 end
 keep(KEYS[1], ARGV[6], ARGV[3])
 if KEYS[2] then index(KEYS[2], ARGV[5], ARGV[2], ARGV[4]) end

@@ -113,7 +113,7 @@ export class DedicatedStrategy implements RunningStrategy {
     const opened = any as DedicatedOpened
     const { key } = opened.record
     const writeId = this.#writeId()
-    const written = await compareAndSet(this.#context.runtime, opened, {
+    const written = await compareAndSet(this.#context.runtime, opened.current ? opened : undefined, {
       newest: () => this.#newest(opened),
       attempt: ({ record, stored }) =>
         withFlight(this.#cache, id.key, async (flight) => {

@@ -61,10 +61,12 @@ export const concurrencyCases: readonly StrategyCase[] = [
             other.add('n', 100)
             delete other.data.removed
           })
+          session.data.saved = 1
+          await session.save()
           await (way === 'login' ? session.login('ada') : session.regenerate())
         })
         jar.take(slow.cookies)
-        assert.deepEqual(await readAll(at(servers, 1), jar), { kept: 1, mine: 2, n: 111, theirs: 3 })
+        assert.deepEqual(await readAll(at(servers, 1), jar), { kept: 1, mine: 2, n: 111, saved: 1, theirs: 3 })
       },
     }),
   ),

@@ -2,6 +2,8 @@ import * as v from 'valibot'
 import { describe, expect, test } from 'vitest'
 import { SessionError } from '../../src/errors.ts'
 import { createSessions } from '../../src/sessions.ts'
+import { memoryStore } from '../../src/stores/memory.ts'
+import { dedicated } from '../../src/strategies/dedicated.ts'
 import { isolated } from '../../src/strategies/isolated.ts'
 import { BrowserJar } from '../../src/testing/browser-jar.ts'
 import { type Data, request, visit } from '../../src/testing/visit.ts'
@@ -174,6 +176,89 @@ describe('sessions', () => {
       session.data.b = 2
     })
     expect(await visit(sessions, jar, ({ data }) => ({ ...data }))).toEqual({ a: 1, b: 2 })
+  })
+})
+
+describe('while a save is under way', () => {
+  /** Answers a little later, as a store does. */
+  async function during(before: (data: Data, add: (by: number) => void) => void, then: (data: Data) => void): Promise<unknown> {
+    const sessions = start({ strategy: dedicated({ store: memoryStore() }), initial: () => ({ c: 0 }) })
+    const jar = new BrowserJar()
+    await visit(sessions, jar, ({ data }) => Object.assign(data, { a: 1, n: 0 }))
+    await visit(sessions, jar, async (session) => {
+      before(session.data, (by) => session.add('n', by))
+      const saving = session.save()
+      then(session.data)
+      await saving
+    })
+    const seen = await visit(sessions, jar, ({ data }) => ({ ...data }))
+    await sessions.close()
+    return seen
+  }
+
+  test.each([
+    [
+      'a counter that is then assigned',
+      (_: Data, add: (by: number) => void) => add(1),
+      (data: Data) => (data.n = 100),
+      { a: 1, c: 0, n: 100 },
+    ],
+    ['a counter that is then removed', (_: Data, add: (by: number) => void) => add(1), (data: Data) => delete data.n, { a: 1, c: 0 }],
+    ['a value that is then removed', (data: Data) => void (data.b = 5), (data: Data) => delete data.b, { a: 1, c: 0, n: 0 }],
+    ['a field that is removed and set again', (data: Data) => void delete data.a, (data: Data) => (data.a = 1), { a: 1, c: 0, n: 0 }],
+  ])('%s keeps what came last', async (_name, before, then, expected) => {
+    expect(await during(before, then)).toEqual(expected)
+  })
+
+  test('a save during the commit counts nothing twice', async () => {
+    const sessions = start({ strategy: dedicated({ store: memoryStore() }) })
+    const jar = new BrowserJar()
+    await visit(sessions, jar, ({ data }) => void (data.n = 0))
+    const open = await sessions.open(view(jar, {}))
+    open.session.add('n', 1)
+    const committed = open.commit()
+    await Promise.all([committed, open.session.save()])
+    open.end()
+    expect(await visit(sessions, jar, ({ data }) => data.n)).toBe(1)
+    await sessions.close()
+  })
+})
+
+describe('a new id', () => {
+  test('a session over the limit is refused at login, too', async () => {
+    const sessions = start({ limits: { sessionBytes: 2_000 } })
+    const jar = new BrowserJar()
+    const refused = await refusal(() =>
+      visit(sessions, jar, async (session) => {
+        session.data.big = 'x'.repeat(9_000)
+        await session.login('ada')
+      }),
+    )
+    expect(refused.code).toBe('SESSION_TOO_LARGE')
+  })
+
+  test('a removed default stays removed', async () => {
+    const sessions = start({ initial: () => ({ cart: [1], gone: 1 }) })
+    const jar = new BrowserJar()
+    await visit(sessions, jar, ({ data }) => void delete data.gone)
+    await visit(sessions, jar, async (session) => {
+      delete session.data.cart
+      await session.regenerate()
+    })
+    expect(await visit(sessions, jar, ({ data }) => ({ ...data }))).toEqual({})
+  })
+
+  test('regenerate keeps a lifetime that a parallel request has set', async () => {
+    const sessions = start({ strategy: dedicated({ store: memoryStore() }) })
+    const jar = new BrowserJar()
+    await visit(sessions, jar, ({ data }) => void (data.a = 1))
+    await visit(sessions, jar, async (session) => {
+      await visit(sessions, jar.copy(), (other) => other.setLifetime({ idleMs: 120_000 }))
+      await session.regenerate()
+    })
+    const left = await visit(sessions, jar, (session) => session.expiresAt - Date.now())
+    expect(left).toBeLessThanOrEqual(120_000)
+    await sessions.close()
   })
 })
 
