@@ -258,7 +258,10 @@ export class RequestSession<D> implements OpenSession<D> {
     this.#checkChange(opened?.record, changes, this.fields)
     if (opened === undefined) return this.#create(changes)
     const lifetime = this.#lifetime.changeOf(opened.record.meta)
-    if (lifetime === 'new root') return this.#moveTo(this.meta.absoluteAt, (newest) => this.#lifetime.applied(newest), true)
+    if (lifetime === 'new root') {
+      const { absoluteAt } = this.#lifetime.applied(this.meta)
+      return this.#moveTo(absoluteAt, (newest) => this.#lifetime.applied(newest), true)
+    }
     const change: Change = { ...changes, touchAt: this.engine.runtime.now(), ...(lifetime !== undefined && { lifetime }) }
     return then(this.engine.strategy.write(opened, change), (written) => this.#stored(written, changes))
   }

@@ -68,7 +68,9 @@ describe('jar', () => {
     const id = ours.make(later())
     const root = ours.write(id, 'cookie')
     const { jar } = reader().read(
-      view({ cookie: `a=b; session=${root};session-note-0x1=v1; sessions=no; session-id=theirs; session-route-gw=theirs; session-note-0x2-4=v2 ; other="q;"` }),
+      view({
+        cookie: `a=b; session=${root};session-note-0x1=v1; sessions=no; session-id=theirs; session-route-gw=theirs; session-note-0x2-4=v2 ; other="q;"`,
+      }),
     )
     expect(jar).toMatchObject({
       id: id.id,
