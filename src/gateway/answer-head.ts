@@ -54,6 +54,7 @@ export function readAnswerHead(raw: readonly string[]): AnswerHead {
       case 'te':
       case 'trailer':
       case 'upgrade':
+      case 'http2-settings':
       case LOAD_HEADER:
         continue
       case ROUTE_HEADER:

@@ -101,8 +101,14 @@ export class Attempt implements PoolUser, ConnectionUser, UnderWay {
 
   broken(failure: Failure): void {
     if (this.#over) return
+    if (failure === 'stale' && this.#request.body === undefined && isRepeatable(this.#request.method)) return this.#dialAgain()
     this.#finish()
     this.#to.failed(this, failure)
+  }
+
+  #dialAgain(): void {
+    this.#connection = undefined
+    this.#stopWaiting = this.server.pool.dial(this)
   }
 
   #finish(): void {

@@ -4,7 +4,18 @@ import { Attempt, type AttemptHandlers } from './attempt.ts'
 import { type Failure, isRepeatable } from './failure.ts'
 import type { Picker, PickRequest } from './picker.ts'
 import { badRequest, CROWDED, NO_SERVER, type Refusal, refuse, SERVER_FAILED, TIMED_OUT, TOO_SLOW } from './refusal.ts'
-import { breakOff, type ClientRequest, type ClientResponse, flushHead, isGone, writeChunk, writeHead } from './reply.ts'
+import {
+  breakOff,
+  type ClientRequest,
+  type ClientResponse,
+  flushHead,
+  hasStreamBody,
+  isCut,
+  isGone,
+  stopSending,
+  writeChunk,
+  writeHead,
+} from './reply.ts'
 import { readRequest } from './request-facts.ts'
 import { requestText } from './request-head.ts'
 import type { Server, Servers } from './servers.ts'
@@ -39,13 +50,14 @@ export function exchange(settings: ExchangeSettings, request: ClientRequest, res
   }
   const { head, path, picked } = facts
   const body =
-    head.hasBody || (request.httpVersionMajor === 2 && !request.complete) ? { stream: request, chunked: !head.hasLength } : undefined
+    head.hasBody || hasStreamBody(request) ? { stream: request, chunked: !head.hasLength, isCut: () => isCut(request) } : undefined
   const text = requestText(method, path, body === undefined || head.hasBody ? head : { ...head, hasBody: true })
   new Exchange(settings, request, response, { method, head: text, body }, picked, path, startedAt).next()
 }
 
-/** Reads and drops what is left of a body, so that the connection can be used again. */
+/** Reads and drops what is left of a body, so that the connection can be used again; HTTP/2 tells the client to stop. */
 function drop(request: ClientRequest): void {
+  if (hasStreamBody(request)) return stopSending(request)
   if (request.complete) return
   request.resume()
   const timer = setTimeout(() => request.destroy(), LINGER_MS)
@@ -159,6 +171,8 @@ class Exchange implements AttemptHandlers, Waiter {
   failed(attempt: Attempt, failure: Failure): void {
     const { servers } = this.#settings
     if (failure === 'dial' || failure === 'reset') servers.failed(attempt.server, failure)
+    // Neither says that the server is down; a check finds out.
+    if (failure === 'stale' || failure === 'unread') attempt.server.recheck()
     if (isGone(this.#response)) return this.#tell(CLIENT_LEFT)
     if (this.#response.headersSent) return this.#breakOff()
     const broken = failure === 'dial' || failure === 'removed' || failure === 'reset'
@@ -193,7 +207,11 @@ class Exchange implements AttemptHandlers, Waiter {
   }
 
   #refuse(refusal: Refusal): void {
-    refuse(this.#response, refusal)
+    try {
+      refuse(this.#response, refusal)
+    } catch {
+      breakOff(this.#response)
+    }
     this.#finish(refusal.status)
   }
 

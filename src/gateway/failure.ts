@@ -4,6 +4,10 @@ export type Failure =
   | 'dial'
   /** The connection broke after the request may have been sent. */
   | 'reset'
+  /** A kept connection ended before the first byte of the answer: most often the server's idle timeout met the request. */
+  | 'stale'
+  /** The connection ended before the server had read the body: it may have refused it. */
+  | 'unread'
   /** The server took too long to begin its answer, or stopped in it. */
   | 'timeout'
   /** The server's answer is not HTTP. */

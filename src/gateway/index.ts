@@ -11,6 +11,7 @@ import { createMetrics } from './metrics.ts'
 import { createMetricsServer } from './metrics-server.ts'
 import { type GatewayOptions, gatewaySettings, joiningServer, type ServerAddress, serverList } from './options.ts'
 import { createPicker } from './picker.ts'
+import { createPipeline } from './pipeline.ts'
 import type { ClientRequest, ClientResponse } from './reply.ts'
 import type { ServerEvent, ServerState } from './server-event.ts'
 import { createServers, type Server } from './servers.ts'
@@ -85,6 +86,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   const health = createHealth(settings.health, servers)
   const picker = createPicker({ ...settings, secure: settings.tls !== undefined }, servers)
   const metrics = createMetrics(() => counts)
+  const inTurn = createPipeline()
   const twins = new Set<string>()
   const upgraded = new Set<Duplex>()
   const context = { ...settings, servers, picker, trust: createTrust(settings.trustForwarded), done }
@@ -118,7 +120,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     front = { server, connections: connectionsOf(server) }
     server.on('request', (request: ClientRequest, response: ClientResponse) => {
       counts.requests++
-      exchange(context, request, response)
+      inTurn(request, response, () => exchange(context, request, response))
     })
     server.on('upgrade', (request: IncomingMessage, socket: Duplex, early: Buffer) => {
       counts.requests++

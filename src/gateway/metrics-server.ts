@@ -1,5 +1,6 @@
 /** Prometheus metrics on a port of their own: they are not for visitors. */
 import { createServer, type Server } from 'node:http'
+import { isIP } from 'node:net'
 
 const HEADERS_MS = 5_000
 const PATH = '/metrics'
@@ -7,6 +8,8 @@ const PATH = '/metrics'
 /** A browser that a foreign page sent here (DNS rebinding) names that page's host. */
 function isOwnHost(host: string | undefined, bound: string): boolean {
   const name = (host ?? '').replace(/:\d+$/, '').replace(/^\[|\]$/g, '')
+  // On every address: any of them may be named, but no name that a foreign page's owner could point here.
+  if ((bound === '0.0.0.0' || bound === '::') && isIP(name) !== 0) return true
   return ['127.0.0.1', 'localhost', '::1', bound].includes(name)
 }
 

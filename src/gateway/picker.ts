@@ -7,7 +7,7 @@ import { consistentHash } from './policies/consistent-hash.ts'
 import { ipHash } from './policies/ip-hash.ts'
 import { leastConnections } from './policies/least-connections.ts'
 import { roundRobin, type Usable } from './policies/round-robin.ts'
-import { cookieOf, sticky } from './policies/sticky.ts'
+import { cookieOf, hasOtherCookie, sticky } from './policies/sticky.ts'
 import type { Server, Servers } from './servers.ts'
 
 export interface PickRequest {
@@ -90,7 +90,7 @@ export function createPicker({ policy, routeCookie, slowStartMs, secure }: Picke
     const route = cookieOf(cookie, routeCookie)
     if (route === undefined) return -1
     // A route cookie alone holds no session: it must not crowd visitors on one server.
-    if (hasToken || cookie.includes(';')) return sticky(route, (label) => servers.byLabel(label), usable)
+    if (hasToken || hasOtherCookie(cookie, routeCookie)) return sticky(route, (label) => servers.byLabel(label), usable)
     const loads = loadsOf(servers.list)
     return sticky(
       route,

@@ -5,13 +5,33 @@ import { constants, type Http2ServerRequest, type Http2ServerResponse } from 'no
 export type ClientRequest = IncomingMessage | Http2ServerRequest
 export type ClientResponse = ServerResponse | Http2ServerResponse
 
-function isHttp2(response: ClientResponse): response is Http2ServerResponse {
+export function isHttp2(response: ClientResponse): response is Http2ServerResponse {
   return 'stream' in response
 }
 
 /** The client has left, or its connection was ended. */
 export function isGone(response: ClientResponse): boolean {
   return isHttp2(response) ? response.stream === undefined || response.stream.destroyed : response.destroyed
+}
+
+function isHttp2Request(request: ClientRequest): request is Http2ServerRequest {
+  return 'stream' in request
+}
+
+/** An HTTP/2 request whose body comes after its head. */
+export function hasStreamBody(request: ClientRequest): boolean {
+  return isHttp2Request(request) && !request.stream.endAfterHeaders
+}
+
+/** Its client ended an HTTP/2 stream before the body was whole: Node then tells its end as of any other. */
+export function isCut(request: ClientRequest): boolean {
+  return isHttp2Request(request) && request.stream.closed
+}
+
+/** The answer is whole: the client need not send the rest (RFC 9113, section 8.1). */
+export function stopSending(request: ClientRequest): void {
+  request.resume()
+  if (isHttp2Request(request)) request.stream.close(constants.NGHTTP2_NO_ERROR)
 }
 
 /** Names and values in turn. Throws for fields that cannot be written. */
@@ -22,9 +42,17 @@ export function writeHead(response: ClientResponse, status: number, statusText: 
     const name = (headers[at] as string).toLowerCase()
     const value = headers[at + 1] as string
     const before = fields[name]
-    fields[name] = before === undefined ? value : [...(Array.isArray(before) ? before : [before]), value]
+    if (name === 'set-cookie') fields[name] = before === undefined ? [value] : [...before, value]
+    // Node takes no lists for fields that have one value; RFC 9110, section 5.3 allows to join any but Set-Cookie.
+    else if (before !== value) fields[name] = before === undefined ? value : `${before as string}, ${value}`
   }
-  response.writeHead(status, fields)
+  try {
+    response.writeHead(status, fields)
+  } catch (error) {
+    // What was stored would spoil the refusal that follows.
+    for (const name of response.getHeaderNames()) response.removeHeader(name)
+    throw error
+  }
 }
 
 /** No client may take what it has for the whole. */

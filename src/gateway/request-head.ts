@@ -75,6 +75,7 @@ export function readRequestHead(raw: readonly string[], trustForwarded: boolean)
       case ':scheme':
         continue
       case 'transfer-encoding':
+        if (value.trim().toLowerCase() !== 'chunked') problem = 'The body has another transfer coding than chunked.'
         hasBody = true
         continue
       case 'upgrade':

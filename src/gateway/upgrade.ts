@@ -43,6 +43,7 @@ export function upgrade(settings: UpgradeSettings, request: IncomingMessage, cli
     handshake(settings, server, { path, headers, client, early, picked, answered }, (failure) => {
       if (failure === 'dial' || failure === 'reset') servers.failed(server, failure)
       if (failure === 'timeout') return refused(TIMED_OUT)
+      if (failure === 'malformed') return refused(SERVER_FAILED)
       servers.notify({ type: 'retry', id: server.id, why: failure })
       next(failure === 'reset' ? SERVER_FAILED : NO_SERVER)
     })
@@ -81,7 +82,7 @@ interface Handshake {
   answered(status: number): void
 }
 
-type HandshakeFailure = 'dial' | 'reset' | 'timeout' | 'hangs'
+type HandshakeFailure = 'dial' | 'reset' | 'timeout' | 'malformed' | 'hangs'
 
 function handshake(settings: UpgradeSettings, server: Server, given: Handshake, failed: (failure: HandshakeFailure) => void): void {
   const { client, early } = given
@@ -121,7 +122,10 @@ function handshake(settings: UpgradeSettings, server: Server, given: Handshake, 
       timer = setTimeout(() => settle('timeout'), settings.headersTimeoutMs)
     }),
   )
-  asking.on('error', () => settle(sent ? 'reset' : 'dial'))
+  asking.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code?.startsWith('HPE_') === true) settle('malformed')
+    else settle(sent ? 'reset' : 'dial')
+  })
   asking.on('close', () => settle(sent ? 'reset' : 'dial'))
   asking.on('upgrade', (answer, upstream, upstreamEarly) => {
     settle()
@@ -133,7 +137,7 @@ function handshake(settings: UpgradeSettings, server: Server, given: Handshake, 
   asking.on('response', (answer) => {
     settle()
     client.write(headOf(settings, server, given, answer, 'close'), 'latin1')
-    relay(asking, answer, client)
+    relay(asking, answer, client, settings.idleTimeoutMs)
   })
   asking.end()
 }
@@ -155,7 +159,12 @@ function headOf(
 }
 
 /** A refusal of the server: its body ends with the connection. */
-function relay(asking: ClientRequest, answer: IncomingMessage, client: Duplex): void {
+function relay(asking: ClientRequest, answer: IncomingMessage, client: Duplex, idleMs: number): void {
+  // A client that does not read stops the server's socket, and that one's time ends both.
+  const end = (): void => void client.destroy()
+  asking.setTimeout(idleMs, end)
+  const socket = client as Socket
+  socket.setTimeout(idleMs, end)
   client.on('close', () => asking.destroy())
   answer.on('error', () => client.destroy()).pipe(client)
 }

@@ -33,3 +33,8 @@ export function cookieOf(header: string, name: string): string | undefined {
   }
   return undefined
 }
+
+/** Is there a cookie of any other name? Empty pairs and repeats of this one count nothing. */
+export function hasOtherCookie(header: string, name: string): boolean {
+  return header.split(';').some((pair) => pair.trim() !== '' && !pair.trimStart().startsWith(`${name}=`))
+}

@@ -13,6 +13,8 @@ export interface AnswerHandlers {
 const HEAD_BYTES_MAX = 65_536
 const HEAD_END = Buffer.from('\r\n\r\n')
 const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: (.*))?$/
+const NAME = /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/
+const UNSAFE = /[\0\r\n]/
 const EMPTY: Buffer = Buffer.alloc(0)
 
 type Framing = 'head' | 'length' | 'chunked' | 'close' | 'done'
@@ -79,6 +81,8 @@ export class AnswerParser {
     if (head.problem !== undefined) throw new Error(head.problem)
     if (head.chunked && !isHttp11) throw new Error('HTTP/1.0 has no chunks.')
     this.#reusable = isHttp11 && !head.close
+    if (code === 204 && (head.chunked || (head.contentLength ?? 0) > 0)) this.#reusable = false
+    if (code === 204) dropLength(head.headers)
     const hasBody = this.#method !== 'HEAD' && code !== 204 && code !== 304 && (head.chunked || head.contentLength !== 0)
     this.#left = head.contentLength ?? 0
     if (!hasBody) this.#framing = 'done'
@@ -121,14 +125,23 @@ export class AnswerParser {
   }
 }
 
-/** Names and values in turn. Whether each is well-formed is seen when Node writes them to the client. */
+/** Names and values in turn. */
 function fieldsOf(lines: readonly string[]): string[] {
   const raw: string[] = []
   for (let at = 1; at < lines.length; at++) {
     const line = lines[at] as string
     const colon = line.indexOf(':')
-    if (colon < 1) throw new Error('A header field of the answer has no name.')
-    raw.push(line.slice(0, colon), line.slice(colon + 1).trim())
+    const name = line.slice(0, Math.max(colon, 0))
+    const value = line.slice(colon + 1).trim()
+    if (!NAME.test(name)) throw new Error('A header field of the answer has no clear name.')
+    if (UNSAFE.test(value)) throw new Error('A header field of the answer has no clear value.')
+    raw.push(name, value)
   }
   return raw
+}
+
+/** RFC 9110, section 8.6: 204 has none; HTTP/2 clients take one for an error. */
+function dropLength(headers: string[]): void {
+  const at = headers.findIndex((text, index) => index % 2 === 0 && text.toLowerCase() === 'content-length')
+  if (at >= 0) headers.splice(at, 2)
 }

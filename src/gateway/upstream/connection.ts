@@ -44,6 +44,10 @@ export class Connection implements AnswerHandlers {
   #hasHead = false
   #isHeadNew = false
   #isPaused = false
+  #pausedAt = 0
+  /** It has carried a whole answer before. */
+  #isReused = false
+  #isHeard = false
   #sentAt = 0
   #movedAt = 0
   #keptMs = KEPT_MS
@@ -64,6 +68,7 @@ export class Connection implements AnswerHandlers {
   send(request: UpstreamRequest, user: ConnectionUser): void {
     this.#user = user
     this.#hasHead = false
+    this.#isHeard = false
     this.#sentAt = performance.now()
     this.#movedAt = this.#sentAt
     this.#parser.begin(request.method, this)
@@ -72,6 +77,7 @@ export class Connection implements AnswerHandlers {
   }
 
   pause(): void {
+    if (!this.#isPaused) this.#pausedAt = performance.now()
     this.#isPaused = true
     this.#socket.pause()
   }
@@ -93,9 +99,14 @@ export class Connection implements AnswerHandlers {
   /** Ends it when its server or its client takes too long. */
   check(now: number): void {
     const { headersTimeoutMs, idleTimeoutMs, clientBodyTimeoutMs } = this.#times
-    if (this.#user === undefined || this.#isPaused) return
+    if (this.#user === undefined) return
     const upload = this.#upload
     if (upload?.isLate(now, clientBodyTimeoutMs) === true) return this.#fail('slow')
+    if (this.#isPaused) {
+      // A client that does not read holds the server's place no longer than a server that does not write.
+      if (now - this.#pausedAt > idleTimeoutMs) this.#fail('timeout')
+      return
+    }
     // While a body is on its way the server's time to answer has not begun; the one to read it has.
     if (upload?.isOver === false) {
       if (upload.isStuck(now, idleTimeoutMs)) this.#fail('timeout')
@@ -134,6 +145,7 @@ export class Connection implements AnswerHandlers {
   /** Waits for the next request. */
   #rest(): void {
     if (this.#isPaused) this.resume()
+    this.#isReused = true
     const kept = Math.min(this.#keptMs, KEPT_MS_MAX)
     this.idleUntil = performance.now() + kept - Math.min(SOONER_MS, kept / 2)
     this.#released(this, true)
@@ -141,6 +153,7 @@ export class Connection implements AnswerHandlers {
 
   #read(chunk: Buffer): void {
     this.#movedAt = performance.now()
+    this.#isHeard = true
     try {
       this.#parser.read(chunk)
     } catch {
@@ -168,11 +181,16 @@ export class Connection implements AnswerHandlers {
     user?.broken(failure)
   }
 
+  #whyClosed(): Failure {
+    if (this.#isReused && !this.#isHeard) return 'stale'
+    return this.#upload?.isOver === false ? 'unread' : 'reset'
+  }
+
   #closed(): void {
     this.#released(this, false)
     const user = this.#user
     this.#user = undefined
     this.#upload?.stop()
-    user?.broken(this.#failure ?? 'reset')
+    user?.broken(this.#failure ?? this.#whyClosed())
   }
 }

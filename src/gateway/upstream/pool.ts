@@ -19,6 +19,8 @@ export interface Pool {
    * must not be sent twice is not lost to it. Returns what gives up the wait.
    */
   take(user: PoolUser, isCareful: boolean): () => void
+  /** Makes a new connection. Returns what gives up the wait. */
+  dial(user: PoolUser): () => void
   /** Ends every connection. */
   destroy(): void
 }
@@ -88,7 +90,7 @@ export function createPool(url: string, settings: PoolSettings): Pool {
   function kept(): Connection | undefined {
     const now = performance.now()
     for (let connection = idle.pop(); connection !== undefined; connection = idle.pop()) {
-      if (connection.idleUntil >= now) return connection
+      if (connection.isAlive && connection.idleUntil >= now) return connection
       drop(connection)
     }
     return undefined
@@ -108,6 +110,7 @@ export function createPool(url: string, settings: PoolSettings): Pool {
   }
 
   return {
+    dial,
     take(user, isCareful) {
       const connection = kept()
       if (connection === undefined) return dial(user)

@@ -9,6 +9,8 @@ export interface Body {
   readonly stream: Readable
   /** Without a length: sent in chunks. */
   readonly chunked: boolean
+  /** It ended before it was whole. */
+  isCut(): boolean
 }
 
 /** Takes a body to a server, no faster than the server reads it and no slower than a client may send it. */
@@ -71,6 +73,7 @@ export class Upload {
   readonly #end = (): void => {
     this.#over = true
     this.stop()
+    if (this.#body.isCut()) return void this.#socket.destroy()
     if (this.#body.chunked) this.#socket.write('0\r\n\r\n', 'latin1')
     this.#ended()
   }

@@ -200,3 +200,64 @@ test('http/2 - closing ends every connection in time', async () => {
   expect(performance.now() - since).toBeLessThan(2_000)
   expect(await hanging).toBe('cut')
 })
+
+test('http/2 - a request without a body reaches the server without one, and is tried elsewhere when a server breaks', async () => {
+  let breaks = false
+  const { session } = await over((incoming, response) => {
+    if (breaks) {
+      breaks = false
+      return void incoming.socket.resetAndDestroy()
+    }
+    response.end(JSON.stringify(incoming.headers))
+  })
+  expect(JSON.parse((await ask(session)).text)).not.toHaveProperty('transfer-encoding')
+  breaks = true
+  expect((await ask(session)).headers[':status']).toBe(200)
+})
+
+test('http/2 - repeated single-value fields become one, and 204 loses its length', async () => {
+  const { session } = await over((incoming, response) => {
+    if (incoming.url === '/204') return void incoming.socket.write('HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n')
+    response.writeHead(200, ['ETag', '"1"', 'ETag', '"1"', 'HTTP2-Settings', 'a', 'Content-Length', '2']).end('ok')
+  })
+  expect(await ask(session)).toMatchObject({ headers: { ':status': 200, etag: '"1"' }, text: 'ok' })
+  expect((await ask(session, { ':path': '/204' })).headers).not.toHaveProperty('content-length')
+})
+
+test('http/2 - an early answer ends the stream of a client that goes on sending', async () => {
+  const { session } = await over((_incoming, response) => void response.writeHead(413).end())
+  const stream = session.request({ ':method': 'POST' }, { endStream: false }).on('error', () => undefined)
+  stream.resume().write('part')
+  await waitFor('the stream ends', () => stream.closed, 3_000)
+  expect(stream.rstCode).toBe(constants.NGHTTP2_NO_ERROR)
+})
+
+function frame(type: number, flags: number, stream: number, body: Buffer): Buffer {
+  const head = Buffer.alloc(9)
+  head.writeUIntBE(body.length, 0, 3)
+  head[3] = type
+  head[4] = flags
+  head.writeUInt32BE(stream, 5)
+  return Buffer.concat([head, body])
+}
+
+test.each([0, 8])('http/2 - a body that its client cut short is never whole for the server, with code %i', async (code) => {
+  let began = 0
+  let cut = 0
+  let whole = 0
+  const { gateway } = await over((incoming) => {
+    incoming.on('error', () => undefined).on('close', () => cut++)
+    incoming.on('data', () => began++).on('end', () => whole++)
+  })
+  const socket = connectTls({ port: gateway.port, host: '127.0.0.1', rejectUnauthorized: false, ALPNProtocols: ['h2'] })
+  socket.on('error', () => undefined).resume()
+  onTestFinished(() => void socket.destroy())
+  // POST https / with the authority x (RFC 7541, appendix A).
+  const head = frame(1, 4, 1, Buffer.from([0x83, 0x87, 0x84, 0x01, 0x01, 0x78]))
+  socket.write(Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), frame(4, 0, 0, Buffer.alloc(0)), head]))
+  socket.write(frame(0, 0, 1, Buffer.from('half')))
+  await waitFor('it began', () => began === 1)
+  socket.write(frame(3, 0, 1, Buffer.from([0, 0, 0, code])))
+  await waitFor('the server sees the cut', () => cut === 1)
+  expect(whole).toBe(0)
+})

@@ -5,7 +5,7 @@ import { consistentHash } from '../../../src/gateway/policies/consistent-hash.ts
 import { ipHash } from '../../../src/gateway/policies/ip-hash.ts'
 import { leastConnections } from '../../../src/gateway/policies/least-connections.ts'
 import { roundRobin } from '../../../src/gateway/policies/round-robin.ts'
-import { cookieOf, isLabel, sticky } from '../../../src/gateway/policies/sticky.ts'
+import { cookieOf, hasOtherCookie, isLabel, sticky } from '../../../src/gateway/policies/sticky.ts'
 
 const all = (): boolean => true
 const none = (): boolean => false
@@ -133,4 +133,9 @@ describe('sticky', () => {
     expect(isLabel('n1')).toBe(true)
     for (const bad of ['', 'a.b', 'a b', 'a;b', 'x'.repeat(129)]) expect(isLabel(bad)).toBe(false)
   })
+})
+
+test('sticky - empty pairs and repeats of the route cookie are no other cookie', () => {
+  for (const header of ['r=A', 'r=A;', '; r=A; ;', 'r=A; r=B']) expect(hasOtherCookie(header, 'r'), header).toBe(false)
+  for (const header of ['r=A; x=1', 'x; r=A', 'rr=A']) expect(hasOtherCookie(header, 'r'), header).toBe(true)
 })
