@@ -8,7 +8,7 @@ import { run } from './lib/process.mjs'
 
 const RESULTS = '.cache/test-results.json'
 const COUNTS = '.cache/vitest-counts.json'
-const DEADLINE_MS = 25 * 60_000
+const DEADLINE_MS = 27 * 60_000
 
 interface Counts {
   passed: number
