@@ -119,7 +119,10 @@ describe('mysqlStore - outages', () => {
     await waitFor(() => acknowledged > before + 20)
     isOver = true
     await writers
-    expect((await record(store, 'k')).fields.get('n')).toBe(String(acknowledged))
+    const counted = Number((await record(store, 'k')).fields.get('n'))
+    expect(counted).toBeGreaterThanOrEqual(acknowledged)
+    // One whose reply was lost counts twice if the other two have written nine times before it is tried again: 8 write ids are kept.
+    expect(counted).toBeLessThanOrEqual(acknowledged + 3)
   })
 
   test('connections that die all the time crash nothing, and are no outage', async () => {
