@@ -1,6 +1,6 @@
 /** A standing crowd that asks at a steady rate: what the control page's traffic control sets. */
 import { wholeNumber } from './choice.ts'
-import { inParallel } from './in-parallel.ts'
+import { inParallel, unlessFailed } from './in-parallel.ts'
 import type { JsonObject } from './json-body.ts'
 import { createVisitor, type Visitor } from './visitor.ts'
 
@@ -76,13 +76,14 @@ export function createTraffic(baseUrl: string): Traffic {
     if (entering) return
     entering = true
     const [wanted, era, bytes] = [settings.visitors - crowd.length, generation, settings.sessionBytes]
-    await inParallel([...Array(wanted).keys()], async () => {
+    const come = unlessFailed(async () => {
       if (era !== generation) return
       const visitor = createVisitor(baseUrl)
       await visitor.visit()
       if (bytes > 0) await visitor.fill(bytes)
       if (era === generation && crowd.length < settings.visitors) crowd.push({ visitor, busy: false })
     })
+    await inParallel([...Array(wanted).keys()], come)
     entering = false
   }
 
@@ -110,7 +111,8 @@ export function createTraffic(baseUrl: string): Traffic {
     set(wanted) {
       if (wanted.sessionBytes !== settings.sessionBytes) {
         const filled = crowd.map(({ visitor }) => visitor)
-        void inParallel(filled, (visitor) => visitor.fill(wanted.sessionBytes))
+        const fill = unlessFailed((visitor: (typeof filled)[number]) => visitor.fill(wanted.sessionBytes))
+        void inParallel(filled, fill)
       }
       settings = wanted
       crowd = crowd.slice(0, wanted.visitors)

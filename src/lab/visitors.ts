@@ -1,5 +1,5 @@
 /** A small, bounded crowd that fills the lab with sessions and comes back, so that losses show. */
-import { inParallel } from './in-parallel.ts'
+import { inParallel, unlessFailed } from './in-parallel.ts'
 import { createVisitor, type Visitor } from './visitor.ts'
 
 export const VISITORS_MAX = 200
@@ -31,7 +31,10 @@ export function createVisitors(baseUrl: string): Visitors {
   async function comeBack(): Promise<void> {
     const now = Date.now()
     crowd = crowd.filter((one) => one.leavesAt > now)
-    await inParallel(crowd, ({ visitor }) => visitor.visit())
+    await inParallel(
+      crowd,
+      unlessFailed(({ visitor }) => visitor.visit()),
+    )
   }
 
   function returnAll(): Promise<void> {
@@ -51,11 +54,12 @@ export function createVisitors(baseUrl: string): Visitors {
     async send(count) {
       const numbers = Array.from({ length: count }, () => serial++)
       let created = 0
-      await inParallel(numbers, async (number) => {
+      const come = unlessFailed(async (number: number) => {
         const visitor = await enter(number)
         created += 1
         crowd = [...crowd, { visitor, leavesAt: Date.now() + STAY_MS }].slice(-VISITORS_MAX)
       })
+      await inParallel(numbers, come)
       return created
     },
     count: () => crowd.length,

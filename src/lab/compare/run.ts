@@ -3,6 +3,7 @@ import { Agent } from 'node:http'
 import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Cluster, createCluster } from '../cluster.ts'
+import { inParallel } from '../in-parallel.ts'
 import { claimPort, freePort } from '../ports.ts'
 import { playFaults } from './faults.ts'
 import { createClient } from './http-client.ts'
@@ -49,10 +50,10 @@ export async function runVariant({ variant, nodes, workload, store, stopping, lo
     await cluster.start()
     stopping.throwIfAborted()
     const shoppers = createShoppers(port, agent, tally, workload)
-    await inParallel(shoppers, (shopper) => shopper.enter())
+    await inParallel(shoppers, (shopper) => shopper.enter(), AT_ONCE)
     // Each at home where it will stay: what a first write there costs is not what the next ones do.
     for (const kind of ['write', 'read', 'write'] as const)
-      await inParallel(shoppers, (shopper) => shopper.perform({ atMs: 0, kind, fields: [0, 1] }))
+      await inParallel(shoppers, (shopper) => shopper.perform({ atMs: 0, kind, fields: [0, 1] }), AT_ONCE)
     const idle = await idleBytesPerMs(cluster, stopping)
     const before = await figures(cluster, store)
     let after = before
@@ -63,7 +64,7 @@ export async function runVariant({ variant, nodes, workload, store, stopping, lo
       play(shoppers, workload, stopping),
     ])
     await sleep(QUIET_MS, undefined, { signal: stopping })
-    await inParallel(shoppers, (shopper) => shopper.check())
+    await inParallel(shoppers, (shopper) => shopper.check(), AT_ONCE)
     const { measuredRequests, measuredWrites, cookieBytes, ...counts } = tally.counts()
     const per = (total: number | undefined, count: number): number | null => (total === undefined ? null : total / Math.max(1, count))
     return {
@@ -142,12 +143,4 @@ async function figures(cluster: Cluster, store: SessionServer | undefined): Prom
 
 function difference(before: number | undefined, after: number | undefined): number | undefined {
   return before === undefined || after === undefined ? undefined : after - before
-}
-
-async function inParallel<T>(items: readonly T[], run: (item: T) => Promise<void>): Promise<void> {
-  const rest = [...items]
-  const worker = async (): Promise<void> => {
-    for (let item = rest.shift(); item !== undefined; item = rest.shift()) await run(item)
-  }
-  await Promise.all(Array.from({ length: AT_ONCE }, worker))
 }
