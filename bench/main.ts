@@ -1,6 +1,7 @@
 /**
- * `npm run bench [-- --rounds N --seconds S --only NAME,NAME --json FILE]`: CPU per request over the bare framework, for each
- * strategy and the peers, in interleaved rounds; medians. Absolute figures swing with the machine: read the ratios.
+ * `npm run bench [-- --rounds N --seconds S --only NAME,NAME --json FILE --prof FOLDER]`: CPU per request over the bare framework,
+ * for each strategy and the peers, in interleaved rounds; medians. Absolute figures swing with the machine: read the ratios.
+ * `--prof` writes a CPU profile of every server.
  */
 import { fork, type ChildProcess } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -28,6 +29,7 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '3' },
     only: { type: 'string' },
     json: { type: 'string' },
+    prof: { type: 'string' },
   },
 })
 
@@ -44,7 +46,14 @@ const here = import.meta.dirname
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-bench-'))
 
 async function startServer(name: string, options: VariantOptions): Promise<{ child: ChildProcess; port: number }> {
-  const child = fork(join(here, 'server.ts'), [name, JSON.stringify(options)], { env: { ...process.env, NODE_ENV: 'production' } })
+  const execArgv =
+    values.prof === undefined
+      ? []
+      : ['--cpu-prof', `--cpu-prof-dir=${values.prof}`, `--cpu-prof-name=${name.replaceAll(/\W+/g, '-')}-${options.node}.cpuprofile`]
+  const child = fork(join(here, 'server.ts'), [name, JSON.stringify(options)], {
+    env: { ...process.env, NODE_ENV: 'production' },
+    execArgv,
+  })
   const port = await new Promise<number>((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`${name} was not ready after ${READY_MS} ms`)), READY_MS)
     child.once('message', (message: { port: number }) => resolve((clearTimeout(timer), message.port)))
@@ -71,9 +80,11 @@ async function start(name: string, stores: ReadonlyMap<StoreKind, BenchStore>): 
   return { name, url, scripts, children, store }
 }
 
-/** All servers of the variant and its store. */
-function pidsOf({ children, store }: Running): number[] {
-  return [...children.map((child) => child.pid as number), ...(store?.pids() ?? [])]
+/** What all servers of the variant, and what its store, have spent by now. */
+function spent({ children, store }: Running, of: (pid: number) => number): { all: number; store: number } {
+  const sum = (pids: readonly number[]): number => pids.reduce((total, pid) => total + of(pid), 0)
+  const byStore = sum(store?.pids() ?? [])
+  return { all: sum(children.map((child) => child.pid as number)) + byStore, store: byStore }
 }
 
 /** Jars in steady state: seeded, then used twice, taking what each answer sets. */
@@ -103,20 +114,20 @@ async function seedOne(url: string): Promise<string> {
 interface Sample extends Load {
   readonly cpu: number
   readonly user: number
+  readonly storeCpu: number
   readonly store: PerRequest | undefined
 }
 
 async function measure(running: Running, kind: (typeof KINDS)[number], seconds: number): Promise<Sample> {
-  const spent = (of: (pid: number) => number): number => pidsOf(running).reduce((sum, pid) => sum + of(pid), 0)
   const countsBefore = await running.store?.counts?.()
-  const before = { cpu: spent(cpuSeconds), user: spent(userSeconds) }
+  const before = { cpu: spent(running, cpuSeconds), user: spent(running, userSeconds) }
   const result = await load(`${running.url}/${kind}`, running.scripts[kind], seconds, CONNECTIONS)
-  const cpu = spent(cpuSeconds) - before.cpu
-  const user = spent(userSeconds) - before.user
+  const after = { cpu: spent(running, cpuSeconds), user: spent(running, userSeconds) }
+  const [cpu, user, storeCpu] = [after.cpu.all - before.cpu.all, after.user.all - before.user.all, after.cpu.store - before.cpu.store]
   if (result.failed > 0) throw new Error(`${running.name} ${kind}: ${result.failed} requests failed`)
   const counts = await running.store?.counts?.()
   const store = countsBefore && counts && perRequest(countsBefore, counts, result.requests, result.seconds)
-  return { ...result, cpu, user, store }
+  return { ...result, cpu, user, storeCpu, store }
 }
 
 installPeers()
@@ -134,25 +145,41 @@ try {
     console.log(`Round ${round} of ${rounds}…`)
     for (const kind of KINDS) {
       for (const running of all) {
-        const { cpu, user, requests, seconds, store } = await measure(running, kind, Number(values.seconds))
+        const { cpu, user, storeCpu, requests, seconds, store } = await measure(running, kind, Number(values.seconds))
         const key = `${running.name} ${kind}`
         samples.set(key, [
           ...(samples.get(key) ?? []),
-          { cpuMicros: (cpu / requests) * 1e6, userMicros: (user / requests) * 1e6, perSecond: requests / seconds, store },
+          {
+            cpuMicros: (cpu / requests) * 1e6,
+            userMicros: (user / requests) * 1e6,
+            storeMicros: (storeCpu / requests) * 1e6,
+            perSecond: requests / seconds,
+            store,
+          },
         ])
       }
     }
   }
   const figures = (name: string, kind: string): Figures => {
     const taken = samples.get(`${name} ${kind}`) ?? []
-    const middle = (pick: 'cpuMicros' | 'userMicros' | 'perSecond'): number => median(taken.map((sample) => sample[pick]))
-    return { cpuMicros: middle('cpuMicros'), userMicros: middle('userMicros'), perSecond: middle('perSecond'), store: taken.at(-1)?.store }
+    const middle = (pick: 'cpuMicros' | 'userMicros' | 'storeMicros' | 'perSecond'): number => median(taken.map((sample) => sample[pick]))
+    return {
+      cpuMicros: middle('cpuMicros'),
+      userMicros: middle('userMicros'),
+      storeMicros: middle('storeMicros'),
+      perSecond: middle('perSecond'),
+      store: taken.at(-1)?.store,
+    }
   }
   const measured: Measured[] = names.map((name) => ({ name, read: figures(name, 'read'), write: figures(name, 'write') }))
   console.log(report(measured))
   if (values.json !== undefined) writeFileSync(values.json, JSON.stringify({ rounds, seconds: Number(values.seconds), measured }, null, 2))
 } finally {
-  for (const running of all) for (const child of running.children) child.kill('SIGKILL')
+  // Disconnected, a server ends and writes its profile.
+  for (const running of all)
+    for (const child of running.children)
+      if (values.prof === undefined) child.kill('SIGKILL')
+      else child.disconnect()
   for (const store of stores.values()) await store.stop()
   rmSync(folder, { recursive: true, force: true })
 }

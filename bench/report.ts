@@ -5,6 +5,8 @@ export interface Figures {
   readonly cpuMicros: number
   /** Of them outside the kernel. A slow server pays the kernel for waking the load generator with each answer. */
   readonly userMicros: number
+  /** Of them the store's. */
+  readonly storeMicros: number
   readonly perSecond: number
   /** What the store counted, where it counts. */
   readonly store?: PerRequest | undefined
@@ -62,18 +64,24 @@ export function report(measured: readonly Measured[]): string {
   }
 }
 
-/** What Redis itself counted: commands sent per request, and bytes both ways. */
+/** The CPU time of the store, and what Redis itself counted: commands sent per request, and bytes both ways. */
 function storeTable(measured: readonly Measured[]): string[] {
-  const rows = measured.flatMap(({ name, read, write }) => {
-    if (read.store === undefined || write.store === undefined) return []
-    const cells = [read.store, write.store].flatMap(({ commands, bytes, pingsPerSecond }) => [
-      commands.toFixed(3),
-      bytes.toFixed(0),
-      pingsPerSecond.toFixed(0),
+  const rows = measured
+    .filter(({ read, write }) => read.storeMicros > 0 || write.storeMicros > 0)
+    .map(({ name, read, write }) => [
+      name,
+      ...[read, write].flatMap(({ storeMicros, store }) => [
+        storeMicros.toFixed(1),
+        store?.commands.toFixed(3) ?? '',
+        store?.bytes.toFixed(0) ?? '',
+        store?.pingsPerSecond.toFixed(0) ?? '',
+      ]),
     ])
-    return [[name, ...cells]]
-  })
   if (rows.length === 0) return []
-  const title = ['STORE, per request (pings/s apart)', 'read: commands', 'bytes', 'pings/s', 'write: commands', 'bytes', 'pings/s']
+  const columns = ['CPU µs', 'commands', 'bytes', 'pings/s']
+  const title = [
+    'STORE, per request (pings/s apart)',
+    ...['read', 'write'].flatMap((kind) => columns.map((column) => `${kind}: ${column}`)),
+  ]
   return [title, ...rows].map(([name = '', ...cells]) => `${name.padEnd(36)}${cells.map((cell) => cell.padStart(16)).join('')}`)
 }

@@ -93,6 +93,7 @@ async function holdfast(name: string, options: VariantOptions): Promise<Variant>
   const transport = () =>
     tcpTransport({ cluster: name, secrets: SECRET, port: options.meshPort, host: '127.0.0.1', peers: [...options.peers] })
   const strategies: Record<string, () => Parameters<typeof root.createSessions>[0]['strategy']> = {
+    isolated: () => root.isolated(),
     replication: () => root.replication({ transport: transport(), acks: 1 }),
     affinity: () => root.affinity({ transport: transport(), backups: 1 }),
     cookieBased: () => root.cookieBased({}),
@@ -182,6 +183,7 @@ async function cookieSession(): Promise<Variant> {
 export const VARIANTS: Readonly<Record<string, { servers: number; store?: StoreKind }>> = {
   bare: { servers: 1 },
   floor: { servers: 1 },
+  isolated: { servers: 1 },
   replication: { servers: 2 },
   affinity: { servers: 2 },
   cookieBased: { servers: 1 },

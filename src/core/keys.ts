@@ -1,5 +1,6 @@
-import { createHash, createHmac, createSecretKey, hkdfSync, type KeyObject, timingSafeEqual } from 'node:crypto'
+import { hash, hkdfSync, timingSafeEqual } from 'node:crypto'
 import type { KeyPurpose, Keys } from '../seam.ts'
+import { type Mac, macOf } from './mac.ts'
 
 /** Bytes of every MAC: 128 bits. */
 export const MAC_BYTES = 16
@@ -8,7 +9,7 @@ const FORMAT = 'holdfast 1'
 
 interface DerivedKeys {
   readonly id: number
-  readonly byPurpose: Record<KeyPurpose, { raw: Buffer; key: KeyObject }>
+  readonly byPurpose: Record<KeyPurpose, { raw: Buffer; mac: Mac }>
 }
 
 /**
@@ -21,7 +22,8 @@ export function deriveKeys(secrets: readonly string[], cookieName: string): Keys
   const byId = new Map(rings.map((ring) => [ring.id, ring] as const).reverse())
 
   function macUnder(purpose: KeyPurpose, text: string | Uint8Array, ring: DerivedKeys): Buffer {
-    return createHmac('sha256', ring.byPurpose[purpose].key).update(text).digest().subarray(0, MAC_BYTES)
+    const message = typeof text === 'string' ? Buffer.from(text) : text
+    return Buffer.from(ring.byPurpose[purpose].mac(message).slice(0, MAC_BYTES), 'latin1')
   }
 
   return {
@@ -68,9 +70,9 @@ export function keyRing(secrets: readonly string[], cookieName: string): KeyRing
 
 function deriveRing(secret: string, cookieName: string): DerivedKeys {
   const derive = (purpose: string): Buffer => Buffer.from(hkdfSync('sha256', secret, '', `${FORMAT}|${cookieName}|${purpose}`, 32))
-  const one = (purpose: KeyPurpose): { raw: Buffer; key: KeyObject } => {
+  const one = (purpose: KeyPurpose): { raw: Buffer; mac: Mac } => {
     const raw = derive(purpose)
-    return { raw, key: createSecretKey(raw) }
+    return { raw, mac: macOf(raw) }
   }
   return {
     id: derive('key id').readUInt16BE(0),
@@ -80,5 +82,5 @@ function deriveRing(secret: string, cookieName: string): DerivedKeys {
 
 /** The key of a session: SHA-256 of its id's bytes, base64url. Safe to log, to store and to show. */
 export function keyOfId(id: Uint8Array): string {
-  return createHash('sha256').update(id).digest('base64url')
+  return hash('sha256', id, 'base64url')
 }
