@@ -22,8 +22,6 @@ export function userSeconds(pid: number): number {
   return Number(fields[11]) / TICKS_PER_SECOND
 }
 
-const PIPELINED = 8
-
 export interface Load {
   readonly requests: number
   readonly seconds: number
@@ -39,15 +37,15 @@ export async function load(url: string, script: string, seconds: number, connect
 }
 
 /**
- * A wrk script that sends each of these Cookie headers in turn, several requests at once (HTTP pipelining): one at a time, what
+ * A wrk script that sends each of these Cookie headers in turn, `pipelined` requests at once (HTTP pipelining): one at a time, what
  * is measured is mostly the kernel waking the load generator with each answer, and more of it the slower the server is.
  */
-export function rotatingJars(cookies: readonly string[]): string {
+export function rotatingJars(cookies: readonly string[], pipelined: number): string {
   return `local jars = {${cookies.map((cookie) => JSON.stringify(cookie)).join(', ')}}
 local turn = 0
 request = function()
   local batch = {}
-  for index = 1, ${PIPELINED} do
+  for index = 1, ${pipelined} do
     turn = turn % #jars + 1
     batch[index] = wrk.format("GET", nil, { ["Cookie"] = jars[turn] })
   end

@@ -1,7 +1,7 @@
 /**
  * `npm run bench [-- --rounds N --seconds S --only NAME,NAME --json FILE --prof FOLDER]`: CPU per request over the bare framework,
  * for each strategy and the peers, in interleaved rounds; medians. Absolute figures swing with the machine: read the ratios.
- * `--prof` writes a CPU profile of every server.
+ * `--prof` writes a CPU profile of every server; `--pipelined 1` sends one request at a time on each connection, 8 being the default.
  */
 import { fork, type ChildProcess } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -30,6 +30,7 @@ const { values } = parseArgs({
     only: { type: 'string' },
     json: { type: 'string' },
     prof: { type: 'string' },
+    pipelined: { type: 'string', default: '8' },
   },
 })
 
@@ -74,7 +75,7 @@ async function start(name: string, stores: ReadonlyMap<StoreKind, BenchStore>): 
   const scripts = { read: '', write: '' }
   for (const kind of KINDS) {
     scripts[kind] = join(folder, `${name.replaceAll(/\W+/g, '-')}-${kind}.lua`)
-    writeFileSync(scripts[kind], rotatingJars(await seed(url)))
+    writeFileSync(scripts[kind], rotatingJars(await seed(url), Number(values.pipelined)))
   }
   const children = started.map(({ child }) => child)
   return { name, url, scripts, children, store }
