@@ -46,6 +46,8 @@ export function mysqlAccess(options: MysqlAccessOptions): MysqlAccess {
   const { runtime, deadlineMs, shown } = options
   const places = leases(options.pool, options.limit)
   let problem: SessionError | undefined
+  /** It has been looked at, and nothing was heard against it since. */
+  let isUsable = false
   let answeredAt = Number.NEGATIVE_INFINITY
   let reopening: Timer | undefined
   let opening: Promise<void> | undefined
@@ -64,6 +66,7 @@ export function mysqlAccess(options: MysqlAccessOptions): MysqlAccess {
     // Others were answered meanwhile: it is this row, or the number of connections, and not the server.
     if (closed || answeredAt >= startedAt) return failure
     problem = failure
+    isUsable = false
     options.down(failure.message)
     if (reopening === undefined && opening === undefined) reopenLater(failureOf(error) === 'lost')
     return failure
@@ -92,6 +95,7 @@ export function mysqlAccess(options: MysqlAccessOptions): MysqlAccess {
   }
 
   async function attemptToOpen(): Promise<void> {
+    const wasUsable = isUsable
     let seen: unknown
     try {
       await retried((ms) =>
@@ -101,23 +105,27 @@ export function mysqlAccess(options: MysqlAccessOptions): MysqlAccess {
       )
       if (closed) return
       problem = undefined
+      isUsable = true
       waitMs = REOPEN_FIRST_MS
       options.up()
     } catch (error) {
       if (closed) throw error
       problem = error as SessionError
+      isUsable = false
       options.down(problem.message)
       reopenLater(!SessionError.is(seen) && failureOf(seen) === 'lost')
       throw error
     }
 
-    /** One connection that breaks is no outage yet. */
+    /** One connection that breaks is no outage yet, nor are several while others are answered. */
     async function retried(attemptWithin: (ms: number) => Promise<void>): Promise<void> {
-      const until = runtime.monotonic() + deadlineMs
+      const startedAt = runtime.monotonic()
+      const until = startedAt + deadlineMs
       for (let tries = 1; ; tries++) {
         try {
           return await attemptWithin(Math.max(1, until - runtime.monotonic()))
         } catch (error) {
+          if (wasUsable && isBroken(seen) && answeredAt >= startedAt) return
           if (tries === REOPEN_TRIES || problem !== undefined || closed || SessionError.is(seen) || !isBroken(seen)) throw error
         }
         await pause()
