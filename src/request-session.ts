@@ -304,7 +304,10 @@ export class RequestSession<D> implements OpenSession<D> {
     const isKept = (name: string): boolean => (kept === undefined ? keep === true : kept.has(name))
     const id = this.engine.roots.make(absoluteAt)
     const removed = this.fields.removedDefaults().filter(isKept)
+    const asked = this.fields.changes()
+    let drafted = asked
     const draft = (newest: RecordView | undefined): Draft => {
+      drafted = this.fields.changes()
       const meta = metaOf(newest?.meta ?? this.meta)
       const fields = this.fields.encodeAll(isKept, newest)
       checkSize(undefined, fields, this.engine.settings.limits.sessionBytes, () => fields)
@@ -320,7 +323,8 @@ export class RequestSession<D> implements OpenSession<D> {
       this.#opened = done.opened
       this.#frozen = undefined
       this.#lifetime.forget()
-      this.fields.reset(done.opened.record)
+      // What the handler has changed meanwhile stays to be stored, kept or not.
+      this.fields.rebase(done.opened.record, partly(asked, drafted, isKept))
       if (before === undefined) this.#created(done.opened.record)
       else {
         this.#followSignal(before.record.key)
@@ -369,6 +373,13 @@ export class RequestSession<D> implements OpenSession<D> {
 /** Goes on at once where nothing has to be waited for. */
 function then<T>(value: MaybePromise<T>, goOn: (value: T) => MaybePromise<void> | undefined): MaybePromise<void> {
   return value instanceof Promise ? value.then(goOn) : goOn(value)
+}
+
+/** `second` for the fields that are kept, `first` for the others. */
+function partly(first: FieldChange, second: FieldChange, isKept: (name: string) => boolean): FieldChange {
+  const merge = <V>(one: ReadonlyMap<string, V>, other: ReadonlyMap<string, V>): Map<string, V> =>
+    new Map([...[...one].filter(([name]) => !isKept(name)), ...[...other].filter(([name]) => isKept(name))])
+  return { set: merge(first.set, second.set), add: merge(first.add, second.add) }
 }
 
 function eventOf(record: RecordView): { key: string; userId?: string } {

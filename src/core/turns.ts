@@ -9,7 +9,7 @@ export class Turns {
   }
 
   run<T>(operation: () => MaybePromise<T>): Promise<T> {
-    const turn = (this.#last ?? Promise.resolve()).then(operation)
+    const turn = this.#last === undefined ? begun(operation) : this.#last.then(operation)
     this.follow(turn)
     return turn
   }
@@ -27,4 +27,9 @@ export class Turns {
   async ended(): Promise<void> {
     while (this.#last !== undefined) await this.#last
   }
+}
+
+/** At once: what the handler does after it has asked for the operation comes after it. */
+async function begun<T>(operation: () => MaybePromise<T>): Promise<T> {
+  return operation()
 }

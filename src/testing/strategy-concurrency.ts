@@ -71,6 +71,28 @@ export const concurrencyCases: readonly StrategyCase[] = [
     }),
   ),
   {
+    name: 'what a handler changes while its login is under way is stored, in the new session',
+    async run(servers) {
+      for (const keep of [true, ['list', 'n']] as const) {
+        const jar = new BrowserJar()
+        await visit(at(servers, 0), jar, ({ data }) => void Object.assign(data, { a: 1, list: [1], n: 1, removed: 1 }))
+        await visit(at(servers, 0), jar, async (session) => {
+          const list = session.data.list as number[]
+          session.add('n', 10)
+          const login = session.login('ada', { keep: keep === true ? true : [...keep] })
+          session.data.late = 2
+          session.add('n', 100)
+          list.push(2)
+          delete session.data.removed
+          await login
+          list.push(3)
+        })
+        const expected = { ...(keep === true && { a: 1 }), late: 2, list: [1, 2, 3], n: 111 }
+        assert.deepEqual(await readAll(at(servers, 0), jar), expected, `keep ${String(keep)}`)
+      }
+    },
+  },
+  {
     name: 'a slow reader undoes nothing',
     needs: ['share'],
     async run(servers) {
