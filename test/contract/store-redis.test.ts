@@ -21,7 +21,7 @@ const TARGETS: readonly Target[] = [
   { name: 'redis', start: () => startRedis() },
   { name: 'valkey', start: startValkey },
   { name: 'redis over TLS', start: startTlsRedis, options: (server) => ({ tls: { ca: (server as TlsRedis).ca } }) },
-  { name: 'redis behind Sentinel', start: startSentinel },
+  { name: 'redis behind Sentinel', start: (): ReturnType<typeof startSentinel> => startSentinel() },
   { name: 'redis cluster', start: startCluster },
 ]
 

@@ -4,7 +4,7 @@ import { redisStore } from '../../src/stores/redis.ts'
 import type { RedisStoreOptions } from '../../src/stores/redis.ts'
 import { slotOf } from '../../src/stores/redis-slots.ts'
 import { freePort } from '../setup/ports.ts'
-import { askServer, startCluster, startSentinel, startTlsRedis } from '../setup/redis-servers.ts'
+import { askServer, SOON_DOWN_MS, startCluster, startSentinel, startTlsRedis } from '../setup/redis-servers.ts'
 import type { ClusterRedis } from '../setup/redis-servers.ts'
 import { startRedis, waitFor } from '../setup/servers.ts'
 import type { RedisProgram } from '../setup/servers.ts'
@@ -87,7 +87,7 @@ describe('redis over TLS', () => {
 
 describe.each(PROGRAMS)('%s behind Sentinel', (program) => {
   test('the master dies (SIGKILL): it comes back by itself on the replica, with everyone logged in', async () => {
-    const redis = await started(startSentinel(program))
+    const redis = await started(startSentinel(program, SOON_DOWN_MS))
     const events: string[] = []
     const store = redisStore({ url: redis.url })
     const strategy = tracked(strategyOver(store, events))
@@ -128,7 +128,7 @@ describe.each(PROGRAMS)('%s behind Sentinel', (program) => {
 
 describe('redis behind Sentinel', () => {
   test('what the fail-over lost is reported as regressed, not hidden', async () => {
-    const redis = await started(startSentinel())
+    const redis = await started(startSentinel('redis-server', SOON_DOWN_MS))
     const strategy = tracked(strategyOver(redisStore({ url: redis.url }), []))
     const created = await strategy.create(id('k'), draft({ a: '1' }, 'ada'))
     await askServer(redis.master.port, ['WAIT', '1', '5000'])
@@ -146,7 +146,7 @@ describe('redis behind Sentinel', () => {
   test('no Sentinel, an unknown master, a password: one clear line each, and no secret in it', async () => {
     const dead = `redis+sentinel://app:geheim@127.0.0.1:${await freePort()}/sessions`
     expect(await refused(dead)).toMatch(/no Sentinel could be asked: ECONNREFUSED\): check the Sentinels/)
-    const redis = await started(startSentinel())
+    const redis = await started(startSentinel('redis-server', SOON_DOWN_MS))
     expect(await refused(redis.url.replace('/sessions', '/others'))).toMatch(/Sentinel does not know this master/)
     await askServer(redis.sentinel.port, ['ACL', 'SETUSER', 'default', '>sentinel-pw'])
     expect(await refused(redis.url)).toMatch(/NOAUTH\): check the Sentinels.*the sentinel option/)

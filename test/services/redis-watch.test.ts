@@ -25,7 +25,7 @@ async function opened(url: string, prefix: string, deadlineMs?: number): Promise
 const TARGETS = [
   { name: 'redis', start: (): Promise<{ url: string; stop(): Promise<void> }> => startRedis() },
   { name: 'valkey', start: startValkey },
-  { name: 'redis behind Sentinel', start: startSentinel },
+  { name: 'redis behind Sentinel', start: (): ReturnType<typeof startSentinel> => startSentinel() },
   { name: 'redis cluster', start: startCluster },
 ]
 

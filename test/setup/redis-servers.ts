@@ -97,10 +97,12 @@ export interface SentinelRedis extends Started {
 
 const MASTER_NAME = 'sessions'
 /** Short, so that tests need not wait: in production seconds. */
-const DOWN_AFTER_MS = 600
+/** When Sentinel gives up a master that is silent: for tests of that, and for all others longer than a machine under load stalls. */
+export const SOON_DOWN_MS = 600
+const LATE_DOWN_MS = 60_000
 
 /** One master with one replica, and a Sentinel that alone decides. */
-export async function startSentinel(program: RedisProgram = 'redis-server'): Promise<SentinelRedis> {
+export async function startSentinel(program: RedisProgram = 'redis-server', downAfterMs: number = LATE_DOWN_MS): Promise<SentinelRedis> {
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-sentinel-'))
   const master = await startRedis({ program })
   const replica = await startRedis({ program, args: ['--replicaof', '127.0.0.1', String(master.port)] })
@@ -108,11 +110,13 @@ export async function startSentinel(program: RedisProgram = 'redis-server'): Pro
   const port = await freePort()
   const file = join(folder, 'sentinel.conf')
   const monitor = `sentinel monitor ${MASTER_NAME} 127.0.0.1 ${master.port} 1`
-  const times = `sentinel down-after-milliseconds ${MASTER_NAME} ${DOWN_AFTER_MS}\nsentinel failover-timeout ${MASTER_NAME} 4000`
+  const times = `sentinel down-after-milliseconds ${MASTER_NAME} ${downAfterMs}\nsentinel failover-timeout ${MASTER_NAME} 4000`
   await writeFile(file, `port ${port}\nbind 127.0.0.1\ndir ${folder}\n${monitor}\n${times}\n`)
   const sentinel = { ...controlled(spawnServer([program, file, '--sentinel'], folder), `${program} --sentinel`), port }
   await untilUp(sentinel, `${program} --sentinel`, () => answersPing(port))
   await waitFor(async () => ((await askServer(port, ['SENTINEL', 'REPLICAS', MASTER_NAME])) as unknown[]).length === 1)
+  // What it has learnt is on disk: it does not stand still for that while a test runs.
+  await askServer(port, ['SENTINEL', 'FLUSHCONFIG'])
   const stop = async (): Promise<void> => {
     for (const server of [sentinel, master, replica]) {
       server.resume()
