@@ -304,14 +304,17 @@ interface DataTarget {
 
 /** `session.data`: an ordinary-looking object over the fields. Names such as `__proto__` are plain names. */
 export function dataOf(fields: Fields): object {
-  const target = Object.create(null) as DataTarget & Record<symbol, unknown>
-  Object.defineProperty(target, FIELDS, { value: fields, configurable: true })
-  Object.defineProperty(target, inspect.custom, { value: () => fields.snapshot(), configurable: true })
-  return new Proxy(target, dataHandler)
+  // Written out, not defined one by one: this is made for every request that looks at its session.
+  return new Proxy({ __proto__: null, [FIELDS]: fields, [inspect.custom]: inspected } as DataTarget, dataHandler)
+}
+
+/** `util.inspect` calls it on the proxy. */
+function inspected(this: DataTarget): Record<string, unknown> {
+  return this[FIELDS].snapshot()
 }
 
 const dataHandler: ProxyHandler<DataTarget> = {
-  get: (target, name) => (typeof name === 'string' ? target[FIELDS].get(name) : undefined),
+  get: (target, name) => (typeof name === 'string' ? target[FIELDS].get(name) : name === FIELDS ? target[FIELDS] : undefined),
   set(target, name, value) {
     if (typeof name !== 'string') return false
     target[FIELDS].set(name, value)

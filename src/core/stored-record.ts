@@ -67,36 +67,56 @@ export function applyChange(record: StoredRecord, change: Change, stamp: Stamp, 
   const { version, writeIds } = stamp
   if (change.set.size === 0 && change.add.size === 0) return { ...record, meta, version, writeIds }
   const fields = new Map(record.fields)
-  const removed = new Set(record.removed)
+  let removed = record.removed === undefined ? undefined : new Set(record.removed)
   for (const [field, value] of change.set) {
     if (value === undefined) {
       fields.delete(field)
-      removed.add(field)
+      removed = (removed ?? new Set()).add(field)
     } else {
       fields.set(field, value)
-      removed.delete(field)
+      removed?.delete(field)
     }
   }
   for (const [field, { by, from }] of change.add) {
     fields.set(field, counters?.get(field) ?? countOn(field, fields.get(field), by, from))
-    removed.delete(field)
+    removed?.delete(field)
   }
-  return removed.size === 0 ? { meta, fields, version, writeIds } : { meta, fields, removed, version, writeIds }
+  return removed === undefined || removed.size === 0 ? { meta, fields, version, writeIds } : { meta, fields, removed, version, writeIds }
 }
 
 export function viewOf(key: string, record: StoredRecord): RecordView {
-  const { meta, fields, removed } = record
-  let bytes = -1
-  return {
-    key,
-    meta,
-    get: (field) => fields.get(field),
-    isRemoved: (field) => removed?.has(field) === true,
-    fields: () => fields.keys(),
-    get bytes(): number {
-      if (bytes < 0) bytes = bytesOfFields(fields)
-      return bytes
-    },
+  return new StoredView(key, record)
+}
+
+class StoredView implements RecordView {
+  readonly key: string
+  readonly meta: RecordMeta
+  readonly #fields: ReadonlyMap<string, string>
+  readonly #removed: ReadonlySet<string> | undefined
+  #bytes = -1
+
+  constructor(key: string, { meta, fields, removed }: StoredRecord) {
+    this.key = key
+    this.meta = meta
+    this.#fields = fields
+    this.#removed = removed
+  }
+
+  get(field: string): string | undefined {
+    return this.#fields.get(field)
+  }
+
+  isRemoved(field: string): boolean {
+    return this.#removed?.has(field) === true
+  }
+
+  fields(): Iterable<string> {
+    return this.#fields.keys()
+  }
+
+  get bytes(): number {
+    if (this.#bytes < 0) this.#bytes = bytesOfFields(this.#fields)
+    return this.#bytes
   }
 }
 
