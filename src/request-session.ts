@@ -1,6 +1,7 @@
 /** One request's session between open and commit. `session.ts` is the face of it that handlers see. */
 import { type FieldChange, Fields } from './core/fields.ts'
 import type { PresentedJar } from './core/jar.ts'
+import { KeptFields } from './core/kept-fields.ts'
 import { endOf } from './core/lifetime.ts'
 import { checkSize, checkUserId, endedError, type Frozen, frozenError, isEnded } from './core/refusals.ts'
 import { Turns } from './core/turns.ts'
@@ -9,6 +10,7 @@ import { SessionError } from './errors.ts'
 import { lifetimeOf } from './options.ts'
 import { RequestJar } from './request-jar.ts'
 import { RequestLifetime } from './request-lifetime.ts'
+import { RequestSignal } from './request-signal.ts'
 import type { Change, Draft, MaybePromise, Opened, RecordMeta, RecordView, Written } from './seam.ts'
 import { createSession } from './session.ts'
 import type { CommitResult, KeepOptions, Lifetime, LoginOptions, OpenSession, Session } from './types.ts'
@@ -36,12 +38,13 @@ export class RequestSession<D> implements OpenSession<D> {
   #accessesAtHead = 0
   /** One operation of a request at a time; the commit waits for all of them. */
   readonly #turns = new Turns()
-  #signal: { signal: AbortSignal; close(): void } | undefined
+  readonly #signal: RequestSignal
 
   constructor(engine: Engine, presented: PresentedJar, opened: Opened | undefined, frozen: Frozen | undefined) {
     this.engine = engine
     this.#lifetime = new RequestLifetime(engine)
     this.#jar = new RequestJar(engine, presented)
+    this.#signal = new RequestSignal(engine)
     this.#opened = opened
     this.#frozen = frozen
     this.isNew = opened === undefined
@@ -64,8 +67,7 @@ export class RequestSession<D> implements OpenSession<D> {
   }
 
   get signal(): AbortSignal {
-    this.#signal ??= this.engine.signals.open(this.key, () => this.#expiryNow())
-    return this.#signal.signal
+    return this.#signal.of(this.key, () => this.#expiryNow())
   }
 
   async #expiryNow(): Promise<number | undefined> {
@@ -240,7 +242,7 @@ export class RequestSession<D> implements OpenSession<D> {
   }
 
   end(): void {
-    this.#signal?.close()
+    this.#signal.close()
     if (!this.#headIsOut || this.fields.accesses === this.#accessesAtHead || !this.#fieldsChanged()) return
     this.engine.emit('lateWrite', {
       ...(this.#opened !== undefined && eventOf(this.#opened.record)),
@@ -300,16 +302,11 @@ export class RequestSession<D> implements OpenSession<D> {
   #moveTo(absoluteAt: number, metaOf: (newest: RecordMeta) => RecordMeta, keep: boolean | readonly (keyof D)[]): MaybePromise<void> {
     this.#refuseAfterHead()
     if (this.#frozen === 'SESSION_REPLACED' || this.#frozen === 'STORE_UNAVAILABLE') throw frozenError(this.#frozen)
-    const kept: ReadonlySet<unknown> | undefined = typeof keep === 'boolean' ? undefined : new Set(keep)
-    const isKept = (name: string): boolean => (kept === undefined ? keep === true : kept.has(name))
     const id = this.engine.roots.make(absoluteAt)
-    const removed = this.fields.removedDefaults().filter(isKept)
-    const asked = this.fields.changes()
-    let drafted = asked
+    const kept = new KeptFields(this.fields, keep as boolean | readonly PropertyKey[])
     const draft = (newest: RecordView | undefined): Draft => {
-      drafted = this.fields.changes()
       const meta = metaOf(newest?.meta ?? this.meta)
-      const fields = this.fields.encodeAll(isKept, newest)
+      const fields = kept.encoded(newest)
       checkSize(undefined, fields, this.engine.settings.limits.sessionBytes, () => fields)
       // The root is made already: a session never outlives it.
       return { meta: { ...meta, absoluteAt: Math.min(meta.absoluteAt, absoluteAt) }, fields }
@@ -323,27 +320,20 @@ export class RequestSession<D> implements OpenSession<D> {
       this.#opened = done.opened
       this.#frozen = undefined
       this.#lifetime.forget()
-      // What the handler has changed meanwhile stays to be stored, kept or not.
-      this.fields.rebase(done.opened.record, partly(asked, drafted, isKept))
+      kept.goOnFrom(done.opened.record)
       if (before === undefined) this.#created(done.opened.record)
       else {
-        this.#followSignal(before.record.key)
+        this.#signal.leave(before.record.key)
         this.engine.emit('replaced', eventOf(before.record))
         this.engine.emit('regenerated', eventOf(done.opened.record))
       }
-      return this.#keepRemovals(removed)
+      return this.#keepRemovals(kept.removedDefaults)
     })
   }
 
   #created(record: RecordView): void {
     if (this.#jar.carrier === 'cookie') this.engine.returning.made()
     this.engine.emit('created', eventOf(record))
-  }
-
-  #followSignal(oldKey: string): void {
-    this.#signal?.close()
-    this.#signal = undefined
-    this.engine.signals.abort(oldKey)
   }
 
   #checkChange(record: RecordView | undefined, changes: FieldChange, fields: Fields): void {
@@ -373,13 +363,6 @@ export class RequestSession<D> implements OpenSession<D> {
 /** Goes on at once where nothing has to be waited for. */
 function then<T>(value: MaybePromise<T>, goOn: (value: T) => MaybePromise<void> | undefined): MaybePromise<void> {
   return value instanceof Promise ? value.then(goOn) : goOn(value)
-}
-
-/** `second` for the fields that are kept, `first` for the others. */
-function partly(first: FieldChange, second: FieldChange, isKept: (name: string) => boolean): FieldChange {
-  const merge = <V>(one: ReadonlyMap<string, V>, other: ReadonlyMap<string, V>): Map<string, V> =>
-    new Map([...[...one].filter(([name]) => !isKept(name)), ...[...other].filter(([name]) => isKept(name))])
-  return { set: merge(first.set, second.set), add: merge(first.add, second.add) }
 }
 
 function eventOf(record: RecordView): { key: string; userId?: string } {
