@@ -1,5 +1,6 @@
 /** The session as handlers see it. */
-import { dataOf, type Fields } from './core/fields.ts'
+import { dataOf } from './core/field-proxy.ts'
+import type { Fields } from './core/fields.ts'
 import { SessionError } from './errors.ts'
 import type { RequestSession } from './request-session.ts'
 import type { CounterField, KeepOptions, Lifetime, LoginOptions, Session } from './types.ts'

@@ -6,7 +6,18 @@ import type { Import, Source } from './source.ts'
 const sources = sourcesUnder('src')
 
 /** The engine: open → handler → commit. */
-const ENGINE = ['session', 'sessions', 'opening', 'request-jar', 'request-session', 'request-lifetime', 'engine', 'events', 'schema']
+const ENGINE = [
+  'session',
+  'sessions',
+  'opening',
+  'request-jar',
+  'request-session',
+  'request-lifetime',
+  'request-signal',
+  'engine',
+  'events',
+  'schema',
+]
 
 /** The part of the system a file belongs to. */
 function layerOf(path: string): string {
