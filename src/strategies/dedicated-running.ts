@@ -112,12 +112,13 @@ export class DedicatedStrategy implements RunningStrategy {
   async replace(any: Opened, id: SessionId, draft: DraftOf): Promise<Written> {
     const opened = any as DedicatedOpened
     const { key } = opened.record
-    const writeId = this.#writeId()
     const written = await compareAndSet(this.#context.runtime, opened.current ? opened : undefined, {
       newest: () => this.#newest(opened),
       attempt: ({ record, stored }) =>
         withFlight(this.#cache, id.key, async (flight) => {
           const made = draft(record)
+          // Of its own for each attempt: what one before may have left half made must not pass for this one's.
+          const writeId = this.#writeId()
           const result = await this.#endings.ask([key], () => this.#store.replace(key, id.key, made, writeId, stored.version))
           // What another request has stored since this one was opened goes along.
           if (result.outcome === 'conflict') return undefined
