@@ -1,5 +1,5 @@
 /** What the flags of `holdfast compare` and `HOLDFAST_*` variables mean. */
-import { NODES_MAX, strategyName, wholeNumber } from '../lab/choice.ts'
+import { NODES_MAX, NODES_MIN, strategyName, wholeNumber } from '../lab/choice.ts'
 import { VARIANTS, type Variant } from '../lab/compare/variants.ts'
 import type { WorkloadOptions } from '../lab/compare/workload.ts'
 import { labError } from '../lab/lab-error.ts'
@@ -29,7 +29,6 @@ export interface CompareSettings {
   readonly files: { readonly json: string | undefined; readonly markdown: string | undefined; readonly html: string | undefined }
 }
 
-const FEWEST_NODES = 2
 const ACTIONS_PER_VISITOR = 5
 const QUICK = { nodes: '2,4', visitors: 40, seconds: 3 }
 const FULL = { nodes: '2,4,8', visitors: 100, seconds: 20 }
@@ -63,7 +62,7 @@ export function compareSettings(given: Readonly<Record<string, unknown>>, env: E
 }
 
 function nodesOf(list: string): number[] {
-  const nodes = list.split(',').map((one) => wholeNumber(one.trim(), '--nodes', FEWEST_NODES, NODES_MAX))
+  const nodes = list.split(',').map((one) => wholeNumber(one.trim(), '--nodes', NODES_MIN, NODES_MAX))
   return [...new Set(nodes)].toSorted((a, b) => a - b)
 }
 

@@ -19,9 +19,11 @@ export async function compareCommand(flags: Readonly<Record<string, unknown>>, v
   usageError(() => writeFiles(settings.files, undefined))
   const stopping = new AbortController()
   for (const signal of SIGNALS) process.on(signal, () => stopping.abort())
-  const report = await compare({ ...settings, version }, progressTo(process.stderr), stopping.signal)
+  const { failure, report } = await compare({ ...settings, version }, progressTo(process.stderr), stopping.signal)
+  // The table first: a disk that is full by now takes only the files. Nothing to show but why it failed: one line.
+  if (failure === undefined || report.results.length > 0) process.stdout.write(`\n${terminalReport(report)}\n`)
   writeFiles(settings.files, report)
-  process.stdout.write(`\n${terminalReport(report)}\n`)
+  if (failure !== undefined) throw failure
   return report.meta.partial ? INTERRUPTED : 0
 }
 

@@ -3,6 +3,7 @@ import {
   checkChoice,
   checkOptions,
   NODES_MAX,
+  NODES_MIN,
   optionsFor,
   type StrategyChoice,
   type StrategyOptions,
@@ -14,7 +15,7 @@ import { type Environment, type FlagHelp, flagsOf } from './flags.ts'
 
 export const LAB_FLAGS: readonly FlagHelp[] = [
   { name: 'strategy', value: '<name>', help: 'replication (default), affinity, cookie-based, dedicated or isolated' },
-  { name: 'nodes', value: '<n>', help: 'How many servers (default 3)' },
+  { name: 'nodes', value: '<n>', help: 'How many servers (default 3, from 2 to 16)' },
   { name: 'port', value: '<port>', help: 'Port of the gateway (default 8080; 0 takes a free one)' },
   { name: 'control-port', value: '<port>', help: 'Port of the control page (default 8081)' },
   { name: 'policy', value: '<name>', help: 'round-robin, least-connections, ip-hash, consistent-hash or sticky' },
@@ -55,7 +56,7 @@ export function labSettings(flags: Readonly<Record<string, unknown>>, env: Envir
   return {
     choice: { strategy, options: optionsFor(strategy, defaults) },
     defaults,
-    nodes: number('nodes', 3, 1, NODES_MAX),
+    nodes: number('nodes', 3, NODES_MIN, NODES_MAX),
     port,
     controlPort,
     headless: isOn('headless'),

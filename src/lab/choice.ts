@@ -9,6 +9,8 @@ export type StrategyName = (typeof STRATEGY_NAMES)[number]
 export const POLICIES: readonly PolicyName[] = ['round-robin', 'least-connections', 'ip-hash', 'consistent-hash', 'sticky']
 export type Policy = PolicyName
 
+/** One server alone shows nothing: there is nobody to share with. It can be had by removing others. */
+export const NODES_MIN = 2
 /** Most servers of one lab. */
 export const NODES_MAX = 16
 

@@ -86,8 +86,11 @@ export function createCluster(options: ClusterOptions): Cluster {
     for (let attempt = 1; ; attempt++) {
       if (member.meshPort === 0 || !(await isFree(member.meshPort))) member.meshPort = await freePort()
       const config = configOf(member)
+      const ownPort = config.port !== 0 && (await isFree(config.port)) ? config.port : 0
+      // Whoever closes has ended the servers there were: none may come after.
+      if (closing) throw labError(409, 'CLUSTER_BUSY', 'The cluster is being closed.')
       try {
-        await member.server.start(config.port !== 0 && (await isFree(config.port)) ? config : { ...config, port: 0 })
+        await member.server.start({ ...config, port: ownPort })
         options.log(`${member.server.id} is up`)
         return
       } catch (error) {
@@ -150,10 +153,8 @@ export function createCluster(options: ClusterOptions): Cluster {
 
   async function leave(member: Member): Promise<void> {
     const { server } = member
-    if (server.view().state === 'up') {
-      front?.drain(server.id)
-      await server.drain()
-    }
+    // What it has begun it answers: a server that is taken away on purpose fails nobody.
+    if (server.view().state === 'up') await Promise.all([front?.drain(server.id), server.drain()])
     await server.stop()
     await front?.remove(server.id)
     members.delete(server.id)
@@ -163,12 +164,13 @@ export function createCluster(options: ClusterOptions): Cluster {
   async function perform(member: Member, action: NodeAction): Promise<void> {
     const { server } = member
     if (action === 'drain') {
-      front?.drain(server.id)
-      return server.drain()
+      await Promise.all([front?.drain(server.id), server.drain()])
+      return
     }
     if (action === 'start') await startMember(member)
     else await server[action]()
-    if (action === 'start' || action === 'resume') await front?.serve({ id: server.id, url: server.view().url })
+    // One that was paused while it drained goes on draining.
+    if (server.view().state === 'up') await front?.serve({ id: server.id, url: server.view().url })
   }
 
   return {
@@ -211,7 +213,7 @@ export function createCluster(options: ClusterOptions): Cluster {
         try {
           await restartWith(wanted)
         } catch (error) {
-          await restartWith(previous)
+          if (!closing) await restartWith(previous)
           throw error
         }
       } finally {

@@ -6,6 +6,7 @@ import { HEALTH_PATH } from './health.ts'
 
 const CLOSE_GRACE_MS = 500
 const REMOVE_DEADLINE_MS = 2_000
+const DRAIN_DEADLINE_MS = 2_000
 const SERVE_DEADLINE_MS = 3_000
 
 export interface FrontOptions {
@@ -17,7 +18,8 @@ export interface FrontOptions {
 
 export interface Front {
   add(server: ServerAddress): Promise<void>
-  drain(id: string): void
+  /** Sends it nothing new. Resolves when it has answered what it had begun, at the latest after 2 s. */
+  drain(id: string): Promise<void>
   remove(id: string): Promise<void>
   /** Resolves when a server that came back, perhaps at another address, gets requests again. */
   serve(server: ServerAddress): Promise<void>
@@ -39,10 +41,14 @@ export async function createFront(options: FrontOptions): Promise<Front> {
   const known = (id: string): boolean => gateway.servers().some((server) => server.id === id)
   return {
     add: (server) => gateway.add(server),
-    drain: (id) => void gateway.drain(id).catch(() => undefined),
+    drain: async (id) => (known(id) ? gateway.drain(id, DRAIN_DEADLINE_MS) : undefined),
     remove: async (id) => (known(id) ? gateway.remove(id, REMOVE_DEADLINE_MS) : undefined),
     async serve(server) {
-      if (gateway.servers().some(({ id, url }) => id === server.id && url === server.url)) return untilUp(gateway, server.id)
+      if (gateway.servers().some(({ id, url }) => id === server.id && url === server.url)) {
+        // Drained by hand was the process before: it may have gone too quickly for a health check to notice.
+        gateway.resume(server.id)
+        return untilUp(gateway, server.id)
+      }
       if (known(server.id)) await gateway.remove(server.id, REMOVE_DEADLINE_MS)
       await gateway.add(server)
     },
@@ -51,8 +57,8 @@ export async function createFront(options: FrontOptions): Promise<Front> {
   }
 }
 
-/** The next health check finds it; a lab that goes on a little early does no harm. */
+/** Not only no longer down: a server that says it is still starting gets no requests, and the next one may be taken away already. */
 async function untilUp(gateway: Gateway, id: string): Promise<void> {
   const until = performance.now() + SERVE_DEADLINE_MS
-  while (performance.now() < until && gateway.servers().find((server) => server.id === id)?.state === 'down') await sleep(20)
+  while (performance.now() < until && gateway.servers().find((server) => server.id === id)?.state !== 'up') await sleep(20)
 }

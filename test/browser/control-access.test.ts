@@ -5,7 +5,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type RunningLab, startLab } from '../cluster/lab-process.ts'
 import { type RunningBrowser, startBrowser } from './chromium.ts'
 import { openPage } from './open-page.ts'
-import { checkContrast, checkNames, checkStructure, checkTabbing } from './page-checks.ts'
+import { checkAria, checkComputedNames, checkLayout } from './page-aria.ts'
+import { checkContrast, checkStructure, checkTabbing } from './page-checks.ts'
 
 const MOST_BYTES = 60_000
 const UI = new URL('../../dist/ui/', import.meta.url)
@@ -49,8 +50,17 @@ describe.each(['control', 'shop'] as const)('the %s page is for everybody', (nam
   afterAll(() => page?.close())
 
   test('every control has a name, every part a role and a heading in order', async () => {
-    expect(await checkNames(page)).toEqual([])
+    expect(await checkComputedNames(page)).toEqual([])
     expect(await checkStructure(page)).toEqual([])
+  })
+
+  test('roles and attributes are valid, everything lies in a landmark, and can be hit, at both widths', async () => {
+    expect(await checkAria(page)).toEqual([])
+    expect(await checkLayout(page)).toEqual([])
+    await page.setViewportSize({ width: 390, height: 844 })
+    expect(await checkLayout(page)).toEqual([])
+    expect(await checkTabbing(page)).toEqual([])
+    await page.setViewportSize({ width: 1280, height: 800 })
   })
 
   test.each(['light', 'dark'] as const)('text stands out from what is behind it: %s', async (colorScheme) => {
@@ -86,24 +96,59 @@ test('the shop is used by keyboard', async () => {
 })
 
 describe('the checks themselves', () => {
-  test('find a control without a name, faint text, and a hidden focus', async () => {
+  test('find faint text, a faint edge, and a hidden focus', async () => {
     const page = await ready('shop')
     await page.evaluate(`(() => {
       const style = new CSSStyleSheet()
-      style.replaceSync('.faint { color: #999; background: #fff } .bare:focus { outline: none }')
+      style.replaceSync('.faint { color: #999; background: #fff; border-color: #eee } .bare:focus { outline: none }')
       document.adoptedStyleSheets = [style]
-      const add = (tag, name, text) => {
-        const one = document.createElement(tag)
-        one.className = name
-        one.textContent = text
-        document.querySelector('main').append(one)
-      }
-      add('button', 'bare', '')
-      add('p', 'faint', 'faint words')
+      document.querySelector('main').insertAdjacentHTML('beforeend', '<button class="bare">Bare</button><p class="faint">faint words</p><label>Name <input class="faint" name="edgeless"></label>')
     })()`)
-    expect(await checkNames(page)).toHaveLength(1)
-    expect((await checkContrast(page)).join()).toContain('faint words')
+    const contrast = (await checkContrast(page)).join()
+    expect(contrast).toContain('faint words')
+    expect(contrast).toContain('the edge of edgeless')
     expect((await checkTabbing(page)).join()).toContain('focus is not seen')
+    await page.close()
+  })
+
+  const FAULTS: readonly (readonly [html: string, complaint: string])[] = [
+    ['<button></button>', 'button without a name'],
+    ['<input name="x">', 'textbox without a name'],
+    ['<select></select>', 'combobox without a name'],
+    ['<a href="/x"><svg aria-hidden="true"></svg></a>', 'link without a name'],
+    ['<h2></h2>', 'heading without a name'],
+    ['<p aria-lable="x">x</p>', 'unknown attribute aria-lable'],
+    ['<button aria-pressed="yes">x</button>', 'aria-pressed=yes'],
+    ['<p aria-pressed="true">x</p>', 'says nothing of this'],
+    ['<input aria-label="x" aria-describedby="nobody">', 'aria-describedby of nothing'],
+    ['<label for="nobody">x</label>', 'a label for nothing'],
+    ['<p role="butler">x</p>', 'role butler'],
+    ['<p aria-hidden="true"><button>x</button></p>', 'hidden and yet reached'],
+    ['<button tabindex="3">x</button>', 'tabindex 3'],
+    ['<button aria-label="Send">Kill</button>', 'named otherwise than it reads'],
+    ['<a href="/x">x <span tabindex="0">y</span></a>', 'a control within another'],
+    ['<section aria-label="Twin"></section><section aria-label="Twin"></section>', 'two regions of one name'],
+    ['<div><li>x</li></div>', 'li outside of a list'],
+    ['<table><caption>x</caption><tr><th>x</th></tr></table>', 'a table head for nothing'],
+    ['<button style="min-height: 0; height: 9px; padding: 0">x</button>', 'too small to hit'],
+  ]
+  test('find what is wrong with names, roles, attributes and places', async () => {
+    const page = await ready('shop')
+    for (const [html, complaint] of FAULTS) {
+      await page.evaluate(`(() => {
+        const fault = new DOMParser().parseFromString(${JSON.stringify(html)}, 'text/html')
+        const holder = document.createElement('div')
+        holder.id = 'fault'
+        holder.append(...fault.body.children)
+        for (const one of holder.querySelectorAll('[style]')) one.style.cssText = one.getAttribute('style')
+        document.querySelector('main').append(holder)
+      })()`)
+      const found = [...(await checkComputedNames(page)), ...(await checkAria(page)), ...(await checkLayout(page))].join('\n')
+      expect(found, html).toContain(complaint)
+      await page.evaluate(`document.querySelector('#fault').remove()`)
+    }
+    await page.evaluate(`document.body.append('words beside everything')`)
+    expect((await checkLayout(page)).join()).toContain('outside of every landmark')
     await page.close()
   })
 })

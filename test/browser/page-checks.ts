@@ -3,11 +3,6 @@ import type { Page } from 'playwright-core'
 
 const CONTROLS = 'a[href], button, input, select, textarea, summary, [tabindex="0"]'
 
-const NAMES = `[...document.querySelectorAll(${JSON.stringify(CONTROLS)})].filter((one) => {
-  const label = one.getAttribute('aria-label') ?? one.closest('label')?.textContent ?? one.textContent ?? ''
-  return label.trim() === ''
-}).map((one) => one.outerHTML.slice(0, 120))`
-
 const STRUCTURE = `(() => {
   const complaints = []
   if (!document.documentElement.lang) complaints.push('no language')
@@ -28,7 +23,7 @@ const STRUCTURE = `(() => {
   return complaints
 })()`
 
-/** WCAG 2.2, 1.4.3: 4.5 to 1, or 3 to 1 for large text. Colours are drawn on a canvas, so that any notation counts. */
+/** WCAG 2.2, 1.4.3 and 1.4.11: 4.5 to 1, or 3 to 1 for large text and for edges. Colours are drawn on a canvas, so that any notation counts. */
 const CONTRAST = `(() => {
   const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true })
   const read = (colour) => {
@@ -69,6 +64,12 @@ const CONTRAST = `(() => {
     checked += 1
     if (ratio(colour, below) < (isLarge ? 3 : 4.5)) complaints.push(text.slice(0, 30) + ': ' + ratio(colour, below).toFixed(2))
   }
+  // 1.4.11: where one writes or chooses has to be seen.
+  for (const one of document.querySelectorAll('input:not([type=range]), select')) {
+    const around = back(one.parentElement)
+    const edge = over(read(getComputedStyle(one).borderTopColor), around)
+    if (ratio(edge, around) < 3) complaints.push('the edge of ' + (one.name || one.getAttribute('aria-label')) + ': ' + ratio(edge, around).toFixed(2))
+  }
   if (checked < 20) complaints.push('only ' + checked + ' texts were found')
   return complaints
 })()`
@@ -89,7 +90,6 @@ interface Focused {
   readonly isShown: boolean
 }
 
-export const checkNames = (page: Page): Promise<string[]> => page.evaluate<string[]>(NAMES)
 export const checkStructure = (page: Page): Promise<string[]> => page.evaluate<string[]>(STRUCTURE)
 export const checkContrast = (page: Page): Promise<string[]> => page.evaluate<string[]>(CONTRAST)
 

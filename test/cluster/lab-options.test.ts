@@ -52,6 +52,7 @@ describe('lab options', () => {
     [{ strategy: 'none' }, 'Unknown strategy'],
     [{ strategy: 7 }, 'Unknown strategy'],
     [{ nodes: 17 }, '--nodes must be'],
+    [{ nodes: 1 }, '--nodes must be a whole number from 2 to 16'],
     [{ nodes: 1.5 }, '--nodes must be'],
     [{ nodes: [2, 3] }, '--nodes may be given once'],
     [{ port: 8081 }, 'must differ'],

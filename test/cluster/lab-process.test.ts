@@ -1,6 +1,7 @@
 import { createServer, type Server } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { readdirSync, readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
 import { waitFor, within } from '../setup/servers.ts'
 import { isAlive, type RunningLab, runCli, startLab } from './lab-process.ts'
@@ -48,6 +49,27 @@ describe.runIf(process.platform === 'linux')('lab processes (found through /proc
     expect(children.filter(isAlive)).toEqual([])
   })
 
+  test.each([20, 300, 900])(
+    'Ctrl-C %i ms into a change of strategy ends every process, those that were to come included',
+    async (afterMs) => {
+      lab = await startLab('--strategy', 'replication', '--nodes', '3')
+      const { pid } = lab
+      const seen = new Set(childrenOf(pid))
+      lab.api('PUT', '/api/strategy', { strategy: 'affinity' }).catch(() => undefined)
+      await sleep(afterMs)
+      process.kill(pid, 'SIGINT')
+      let isOver = false
+      const exited = lab.exited.finally(() => (isOver = true))
+      while (!isOver) {
+        for (const child of childrenOf(pid)) seen.add(child)
+        await sleep(5)
+      }
+      expect(await within(exited, 10_000, 'the lab ending')).toMatchObject({ code: 0 })
+      expect(lab.output()).not.toMatch(/ {4}at |Error/)
+      await waitFor(() => ![...seen].some(isAlive), 2_000, 'all processes of the lab ending')
+    },
+  )
+
   test('a lab interrupted while it starts ends everything too', async () => {
     const before = new Set(childrenOf(process.pid))
     const starting = startLab('--strategy', 'isolated', '--nodes', '4').catch((error: Error) => error)
@@ -79,6 +101,7 @@ describe('lab command line', () => {
     [['--strategy', 'telepathy'], 'strategy'],
     [['--policy', 'random'], 'policy'],
     [['--nodes', '0'], '--nodes'],
+    [['--nodes', '1'], '--nodes must be a whole number from 2 to 16'],
     [['--nodes', 'many'], '--nodes'],
     [['--port', '70000'], '--port'],
     [['--store', 'mongodb://x'], 'store'],
@@ -91,6 +114,33 @@ describe('lab command line', () => {
     expect(output.trim().split('\n')).toHaveLength(1)
     expect(output).toContain(mentioned)
   })
+
+  test.each(['refuses', 'accepts and says nothing'])(
+    'a store that %s is one line with what to do, and nothing is left running',
+    async (how) => {
+      const server = createServer(() => undefined)
+      blocker = server
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+      const { port } = server.address() as AddressInfo
+      if (how === 'refuses') await new Promise<void>((resolve) => server.close(() => resolve()))
+      const store = `redis://127.0.0.1:${port}`
+      const { code, output } = await runCli(
+        'lab',
+        '--headless',
+        '--port',
+        '0',
+        '--control-port',
+        '0',
+        '--strategy',
+        'dedicated',
+        '--store',
+        store,
+      )
+      const lines = output.trim().split('\n')
+      expect([code, lines.filter((line) => line.startsWith('holdfast:'))]).toEqual([1, [lines.at(-1)]])
+      expect(lines.at(-1)).toMatch(new RegExp(`cannot reach Redis at ${store} .*(start it|check its load)`))
+    },
+  )
 
   test('an unknown command is exit code 2', async () => {
     expect(await runCli('laboratory')).toMatchObject({ code: 2, output: expect.stringContaining('laboratory') })

@@ -2,6 +2,7 @@ import { render } from 'preact'
 import { ClusterPicture } from './cluster-picture.tsx'
 import { EventLog } from './event-log.tsx'
 import { cluster, connected, problem, watch } from './lab.ts'
+import { Planner } from './planner.tsx'
 import { Servers } from './servers.tsx'
 import { StrategySwitch } from './strategy-switch.tsx'
 import { followSessions } from './sessions.ts'
@@ -53,6 +54,7 @@ function Control() {
                 <EventLog />
               </div>
             </div>
+            <Planner />
           </>
         )}
       </main>

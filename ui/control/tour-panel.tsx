@@ -1,4 +1,4 @@
-import { useEffect, useRef } from 'preact/hooks'
+import { useLayoutEffect, useRef } from 'preact/hooks'
 import { cluster, working } from './lab.ts'
 import { STRATEGIES } from './strategies.ts'
 import { beginTour, CROWD, goTo, killOne, leaveTour, outcomes, prepare, type Tour, tour, victim } from './tour.ts'
@@ -25,7 +25,7 @@ export function TourPanel() {
 function TourHead({ at, step }: { at: Tour; step: TourStep }) {
   const title = useRef<HTMLHeadingElement>(null)
   // Who goes on by keyboard or hears the page begins at the title of the new step.
-  useEffect(() => title.current?.focus(), [at.step])
+  useLayoutEffect(() => title.current?.focus(), [at.step])
   return (
     <div class="tour-head">
       <h2 ref={title} tabIndex={-1}>

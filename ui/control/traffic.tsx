@@ -46,10 +46,11 @@ export function TrafficControl() {
     <section class="panel block traffic" aria-label="Traffic" data-on={isOn.value}>
       <h2>Traffic</h2>
       {SLIDERS.map(({ name, label, min, max, step, show }) => (
-        <label key={name}>
-          <span>{label}</span>
-          <output>{show(wanted.value[name])}</output>
+        <div class="slider" key={name}>
+          <label for={`traffic-${name}`}>{label}</label>
+          <output for={`traffic-${name}`}>{show(wanted.value[name])}</output>
           <input
+            id={`traffic-${name}`}
             type="range"
             name={name}
             min={min}
@@ -60,7 +61,7 @@ export function TrafficControl() {
             onInput={(event) => (wanted.value = { ...wanted.value, [name]: Number(event.currentTarget.value) })}
             onChange={() => (isOn.value ? void apply(true) : undefined)}
           />
-        </label>
+        </div>
       ))}
       <button type="button" class={isOn.value ? '' : 'primary'} onClick={() => void apply(!isOn.value)}>
         {isOn.value ? 'Stop the traffic' : 'Start the traffic'}

@@ -19,13 +19,9 @@ export function Catalogue() {
               </div>
               <div class="buy">
                 <span class="price">{euros(product.price)}</span>
-                <button
-                  type="button"
-                  aria-label={`Add ${product.name} to the cart`}
-                  data-add={product.id}
-                  onClick={() => void addToCart(product.id, 1)}
-                >
-                  {count === undefined ? 'Add' : `Add · ${count}`}
+                <button type="button" data-add={product.id} onClick={() => void addToCart(product.id, 1)}>
+                  Add<span class="hidden"> {product.name} to the cart</span>
+                  {count !== undefined && ` · ${count}`}
                 </button>
               </div>
             </li>

@@ -21,9 +21,10 @@ interface Scale {
 export function chart(metric: Metric, results: readonly CompareResult[], labels: readonly string[]): string {
   const nodes = [...new Set(results.map((result) => result.nodes))].toSorted((a, b) => a - b)
   const known = results.filter((result) => typeof result[metric.name] === 'number')
+  const [fewest = 0, widest = 0] = [nodes.at(0), nodes.at(-1)]
   const most = Math.max(1, ...known.map((result) => result[metric.name] as number))
   const scale: Scale = {
-    x: (count) => LEFT + (nodes.length < 2 ? 0.5 : nodes.indexOf(count) / (nodes.length - 1)) * (WIDTH - LEFT - RIGHT),
+    x: (count) => LEFT + (fewest === widest ? 0.5 : (count - fewest) / (widest - fewest)) * (WIDTH - LEFT - RIGHT),
     y: (value) => HEIGHT - BOTTOM - (value / most) * (HEIGHT - TOP - BOTTOM),
   }
   const lines = labels.map((label, index) =>

@@ -1,4 +1,5 @@
 /** `holdfast compare`: every strategy under the same load and the same faults, at several numbers of servers. */
+import { setMaxListeners } from 'node:events'
 import { cpus, release, totalmem } from 'node:os'
 import { shownStoreUrl } from '../store-url.ts'
 import { startWatchdog } from '../watchdog.ts'
@@ -24,14 +25,24 @@ export interface CompareProgress {
   log(line: string): void
 }
 
-/** Once `stopping` is aborted the report holds what is finished and is marked as partial; nothing is left running. */
-export async function compare(options: CompareOptions, progress: CompareProgress, stopping: AbortSignal): Promise<CompareReport> {
+/** What is finished when `stopping` is aborted or a run fails is not lost: the report is marked as partial. */
+export interface Compared {
+  readonly report: CompareReport
+  /** What a run failed with. */
+  readonly failure: Error | undefined
+}
+
+/** Never rejects. When it resolves, nothing that it started is left running. */
+export async function compare(options: CompareOptions, progress: CompareProgress, stopping: AbortSignal): Promise<Compared> {
   const startedAt = new Date()
+  // Every visitor waits for it.
+  setMaxListeners(0, stopping)
   const workload = createWorkload(options.workload)
   const runs = options.nodes.flatMap((nodes) => options.variants.map((variant) => ({ variant, nodes })))
   const results: CompareResult[] = []
   const watchdog = startWatchdog()
   let store: SessionServer | undefined
+  let failure: Error | undefined
   try {
     for (const [index, { variant, nodes }] of runs.entries()) {
       if (stopping.aborted) break
@@ -39,24 +50,21 @@ export async function compare(options: CompareOptions, progress: CompareProgress
       const isDedicated = variant.strategy === 'dedicated'
       if (isDedicated) store ??= await openStore()
       const run = { variant, nodes, workload, store: isDedicated ? store : undefined, stopping, log: progress.log }
-      const result = await runVariant(run).catch(unlessStopped)
-      if (result === undefined) break
+      const result = await runVariant(run)
       results.push(result)
       progress.done(result)
     }
+  } catch (error) {
+    if (!stopping.aborted) failure = error instanceof Error ? error : new Error(String(error))
   } finally {
     store?.close()
     await watchdog.close()
   }
-  return { meta: meta(), results }
+  return { report: { meta: meta(), results }, failure }
 
   function openStore(): Promise<SessionServer> | SessionServer {
     const { storeUrl } = options
     return storeUrl === undefined ? ownServer(watchdog) : givenServer(storeUrl, shownStoreUrl(storeUrl))
-  }
-
-  function unlessStopped(error: unknown): undefined {
-    if (!stopping.aborted) throw error
   }
 
   function meta(): CompareReport['meta'] {

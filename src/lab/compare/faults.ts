@@ -5,13 +5,16 @@ import type { Cluster } from '../cluster.ts'
 import type { SessionServer } from './session-server.ts'
 import type { Tally } from './tally.ts'
 
-/** Parts of the run's time. */
+/** Parts of the run's time: the earliest moments, for each fault waits until the one before is over. */
 const KILL_AT = 0.4
 const RETURN_AT = 0.5
-const REMOVE_AT = 0.7
+const REMOVE_AT = 0.75
 const ADD_AT = 0.8
 const STORE_STOPS_AT = 0.9
-const STORE_RETURNS_AT = 0.97
+/** Longer than `dedicated` waits for its store by default (2 s): shorter stops are waited out, and nobody sees them. */
+const STORE_STOPPED_MS = 2_500
+/** What was waiting then may still be refused. */
+const STORE_SETTLES_MS = 500
 
 export interface FaultPlan {
   readonly cluster: Cluster
@@ -23,7 +26,7 @@ export interface FaultPlan {
   measured(): Promise<void>
 }
 
-/** Resolves to the time that failures lasted after the kill, when all faults are over. */
+/** Resolves, when all faults are over, to the time that failures lasted from the kill on, the server's return included. */
 export async function playFaults({ cluster, store, tally, seconds, stopping, measured }: FaultPlan): Promise<number> {
   const startedAt = performance.now()
   const until = async (part: number): Promise<void> => {
@@ -38,9 +41,9 @@ export async function playFaults({ cluster, store, tally, seconds, stopping, mea
   const killedAt = performance.now()
   await cluster.act(first, 'kill')
   await until(RETURN_AT)
-  const recoveryMs = Math.max(0, tally.lastFailureAt - killedAt)
   await cluster.act(first, 'start')
   await until(REMOVE_AT)
+  const recoveryMs = Math.max(0, tally.lastFailureAt - killedAt)
   await cluster.remove(second)
   await until(ADD_AT)
   await cluster.add()
@@ -49,12 +52,11 @@ export async function playFaults({ cluster, store, tally, seconds, stopping, mea
   tally.storeStopped(true)
   store.pause(true)
   try {
-    await until(STORE_RETURNS_AT)
+    await sleep(STORE_STOPPED_MS, undefined, { signal: stopping })
   } finally {
     store.pause(false)
   }
-  // What was waiting then may still be refused at its deadline.
-  await sleep(1_000, undefined, { signal: stopping })
+  await sleep(STORE_SETTLES_MS, undefined, { signal: stopping })
   tally.storeStopped(false)
   return recoveryMs
 }

@@ -1,5 +1,5 @@
 import type { Demand, Estimate } from './capacity.ts'
-import { nameOf, type Recommendation } from './recommend.ts'
+import { advice, nameOf, type Recommendation } from './recommend.ts'
 
 const NAME_WIDTH = 26
 const CELL_WIDTH = 14
@@ -17,25 +17,26 @@ export function bytes(count: number): string {
   return `${value < 9.95 && unit > 0 ? value.toFixed(1) : value.toFixed(0)} ${units[unit]}`
 }
 
-export function planText(demand: Demand, estimates: readonly Estimate[], { against, choice, reasons }: Recommendation): string {
-  const row = (name: string, cells: readonly string[]): string =>
-    name.padEnd(NAME_WIDTH) + cells.map((cell) => cell.padStart(CELL_WIDTH)).join('')
+export const COLUMNS: readonly string[] = ['mesh / s', 'memory each', 'store / s', 'store memory', 'cookies / req']
+
+/** One for each of the columns. */
+export function cells(one: Estimate): string[] {
+  return [one.meshBytesPerSecond, one.memoryBytesPerServer, one.storeBytesPerSecond, one.storeMemoryBytes, one.cookieBytesPerRequest].map(
+    bytes,
+  )
+}
+
+export function planText(demand: Demand, estimates: readonly Estimate[], recommendation: Recommendation): string {
+  const row = (name: string, texts: readonly string[]): string =>
+    name.padEnd(NAME_WIDTH) + texts.map((cell) => cell.padStart(CELL_WIDTH)).join('')
   const { deaths, requestsPerSecond, servers, sessionBytes, sessions, writeShare } = demand
   return [
     `${sessions} sessions of ${sessionBytes} bytes, ${requestsPerSecond} requests/s with ${Math.round(writeShare * 100)}% writes, ${servers} servers, of which ${deaths} may die at once`,
     '',
-    row('', ['mesh / s', 'memory each', 'store / s', 'store memory', 'cookies / req']),
-    ...estimates.map((one) =>
-      row(
-        nameOf(one),
-        [one.meshBytesPerSecond, one.memoryBytesPerServer, one.storeBytesPerSecond, one.storeMemoryBytes, one.cookieBytesPerRequest].map(
-          bytes,
-        ),
-      ),
-    ),
+    row('', COLUMNS),
+    ...estimates.map((one) => row(nameOf(one), cells(one))),
     '',
-    `Begin with ${nameOf(choice)}: ${reasons.join('; ')}.`,
-    ...against.map((line) => `Against ${line}.`),
+    ...advice(recommendation),
     'Arithmetic on measured figures, not a measurement: try it with holdfast compare.',
   ].join('\n')
 }

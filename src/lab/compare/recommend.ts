@@ -50,14 +50,22 @@ export function recommend(demand: Demand, estimates: readonly Estimate[]): Recom
   return { choice: dedicated, against, reasons: ['the sessions are too large, or too many, to be held by the servers or to travel'] }
 }
 
-function objections({ servers }: Demand, estimate: Estimate): string[] {
+function objections({ deaths, servers }: Demand, estimate: Estimate): string[] {
   const why: string[] = []
+  const isHeldByServers = estimate.strategy === 'replication' || estimate.strategy === 'affinity'
+  if (isHeldByServers && deaths >= servers) why.push('all servers may die at once, and nobody else has a copy')
   if (estimate.memoryBytesPerServer > MOST_MEMORY_BYTES) why.push('more than 1 GB of sessions in each server')
   if (estimate.meshBytesPerSecond / servers > MOST_MESH_BYTES_PER_SECOND)
     why.push('more than 12 MB a second between servers for each of them')
   if (estimate.strategy === 'cookieBased' && estimate.cookieBytesPerRequest > COOKIE_HEADER_BYTES)
     why.push('more than 7,000 bytes of cookies')
   return why
+}
+
+/** In words: what to begin with, then what speaks against others. */
+export function advice({ against, choice, reasons }: Recommendation): [begin: string, ...against: string[]] {
+  const why = reasons.join('; ')
+  return [`Begin with ${nameOf(choice)}. ${why.charAt(0).toUpperCase()}${why.slice(1)}.`, ...against.map((line) => `Against ${line}.`)]
 }
 
 export function nameOf({ options, strategy }: Estimate): string {

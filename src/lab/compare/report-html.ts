@@ -23,7 +23,7 @@ h1 { font-size: 1.6rem; margin: 0 0 .25rem } h2 { font-size: 1.15rem; margin: 2r
 .scroll { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid var(--rule); text-align: right; white-space: nowrap } th:first-child { text-align: left; font-weight: 500 }
 td.loss { color: var(--c0); font-weight: 700 }
-.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(18rem, 1fr)); gap: 1rem } figure { margin: 0 } figcaption { font-weight: 600 }
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(22rem, 1fr)); gap: 1rem } figure { margin: 0 } figcaption { font-weight: 600 }
 svg { width: 100%; height: auto } svg text { font-size: 11px; fill: var(--text) } .grid { stroke: var(--rule) }
 .line { fill: none; stroke-width: 2 } .line circle { stroke: none }
 ${[0, 1, 2, 3, 4, 5, 6].map((index) => `.c${index} { stroke: var(--c${index}) } .c${index} circle { fill: var(--c${index}) } .k${index} { color: var(--c${index}) }`).join('\n')}
@@ -37,7 +37,7 @@ export function htmlReport(report: CompareReport): string {
   const charts = METRICS.filter(({ name }) => CHARTED.includes(name)).map((metric) => chart(metric, report.results, labels))
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Session strategies, measured</title><style>${STYLE}</style></head><body>
+<title>Session strategies, measured</title><style>${STYLE}</style></head><body><main>
 <h1>Session strategies, measured</h1>
 ${verdict(report)
   .map((text) => `<p>${escapeHtml(text)}</p>`)
@@ -51,7 +51,7 @@ ${nodes.map((count) => table(report, count)).join('\n')}
 <ul class="meta">${metaLines(report)
     .map((text) => `<li>${escapeHtml(text)}</li>`)
     .join('')}</ul>
-</body></html>
+</main></body></html>
 `
 }
 
@@ -64,5 +64,5 @@ function table(report: CompareReport, nodes: number): string {
     )
     return `<tr><th scope="row">${escapeHtml(titleOf(metric).trim())}</th>${cells.join('')}</tr>`
   })
-  return `<h2>${nodes} servers</h2><div class="scroll" tabindex="0"><table><thead><tr><th></th>${head}</tr></thead><tbody>${rows.join('')}</tbody></table></div>`
+  return `<h2>${nodes} servers</h2><div class="scroll" tabindex="0" role="region" aria-label="${nodes} servers"><table><thead><tr><td></td>${head}</tr></thead><tbody>${rows.join('')}</tbody></table></div>`
 }

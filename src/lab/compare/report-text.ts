@@ -54,7 +54,7 @@ export function markdownReport(report: CompareReport): string {
     ...lines,
     ...legendLines(report).map((line) => `- ${line}`),
     '',
-    ...verdict(report),
+    ...verdict(report).map((line) => line.replace(/^ {2}/, '- ')),
     '',
     ...metaLines(report).map((line) => `- ${line}`),
     '',
@@ -67,9 +67,10 @@ export function legendLines(report: CompareReport): string[] {
 }
 
 export function verdict({ meta, results }: CompareReport): string[] {
-  if (meta.partial) return ['Partial: it was stopped before all runs were made.']
   const broken = brokenPromises(results)
-  return broken.length === 0 ? ['Every promise held.'] : ['Promises that did not hold:', ...broken.map((line) => `  ${line}`)]
+  const failed = broken.length === 0 ? [] : ['Promises that did not hold:', ...broken.map((line) => `  ${line}`)]
+  if (meta.partial) return ['Partial: it ended before all runs were made.', ...failed]
+  return failed.length === 0 ? ['Every promise held.'] : failed
 }
 
 export function metaLines({ meta }: CompareReport): string[] {

@@ -25,7 +25,7 @@ export interface CompareResult {
   readonly storeBytesPerRequest: number | null
   readonly cookieBytesPerRequest: number
   readonly rssBytesPerNode: number
-  /** From the kill of a server to the last failed request before it came back; 0: none failed. */
+  /** From the kill of a server to the last failed request before the next one is taken away, its return included; 0: none failed. */
   readonly recoveryMs: number
 }
 

@@ -4,7 +4,7 @@ import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Cluster, createCluster } from '../cluster.ts'
 import { inParallel } from '../in-parallel.ts'
-import { claimPort, freePort } from '../ports.ts'
+import { freePort } from '../ports.ts'
 import { playFaults } from './faults.ts'
 import { createClient } from './http-client.ts'
 import { cpuMicros } from './process-cpu.ts'
@@ -13,7 +13,7 @@ import type { SessionServer } from './session-server.ts'
 import { createShopper, type Shopper } from './shopper.ts'
 import { createTally, type Tally } from './tally.ts'
 import type { Variant } from './variants.ts'
-import type { Workload } from './workload.ts'
+import type { Action, Workload } from './workload.ts'
 
 const AT_ONCE = 16
 /** One visitor in twenty has cookies off and sends the session's token in a header. */
@@ -33,7 +33,7 @@ export interface RunOptions {
 }
 
 export async function runVariant({ variant, nodes, workload, store, stopping, log }: RunOptions): Promise<CompareResult> {
-  const port = await claimPort(await freePort(), '--port')
+  const port = await freePort()
   const { label, options, strategy } = variant
   const tally = createTally()
   const agent = new Agent({ keepAlive: true, maxSockets: workload.visitors * 2 })
@@ -59,10 +59,9 @@ export async function runVariant({ variant, nodes, workload, store, stopping, lo
     let after = before
     const measured = async (): Promise<void> => void (after = await figures(cluster, store))
     tally.beginMeasuring()
-    const [recoveryMs] = await Promise.all([
-      playFaults({ cluster, store, tally, seconds: workload.seconds, stopping, measured }),
-      play(shoppers, workload, stopping),
-    ])
+    let isOver = false
+    const faults = playFaults({ cluster, store, tally, seconds: workload.seconds, stopping, measured }).finally(() => (isOver = true))
+    const [recoveryMs] = await Promise.all([faults, play(shoppers, workload, stopping, () => isOver)])
     await sleep(QUIET_MS, undefined, { signal: stopping })
     await inParallel(shoppers, (shopper) => shopper.check(), AT_ONCE)
     const { measuredRequests, measuredWrites, cookieBytes, ...counts } = tally.counts()
@@ -95,19 +94,37 @@ function createShoppers(port: number, agent: Agent, tally: Tally, workload: Work
   })
 }
 
-/** Each visitor does one thing after the other, each at its time or as soon as the one before is done. */
-async function play(shoppers: readonly Shopper[], workload: Workload, stopping: AbortSignal): Promise<void> {
+/**
+ * Each visitor does one thing after the other, each at its time or as soon as the one before is done. Where servers take long to
+ * start they begin again: a fault that nobody is there to meet shows nothing.
+ */
+async function play(shoppers: readonly Shopper[], workload: Workload, stopping: AbortSignal, isOver: () => boolean): Promise<void> {
   const startedAt = performance.now()
   await Promise.all(
     shoppers.map(async (shopper, index) => {
-      for (const action of workload.actions[index] ?? []) {
-        const left = startedAt + action.atMs - performance.now()
+      for (const { action, atMs, isAgain } of endless(workload, index)) {
+        const left = startedAt + atMs - performance.now()
         if (left > 0) await sleep(left, undefined, { signal: stopping })
+        if (isAgain && isOver()) return
         // A token in a header is one value: two answers at once would need the browser helper to be joined.
         await shopper.perform(index % HEADER_EVERY === HEADER_EVERY - 1 && action.kind === 'pair' ? { ...action, kind: 'write' } : action)
       }
     }),
   )
+}
+
+interface Turn {
+  readonly action: Action
+  /** After the start of the run. */
+  readonly atMs: number
+  /** The workload itself is done. */
+  readonly isAgain: boolean
+}
+
+function* endless({ actions, seconds }: Workload, index: number): Generator<Turn> {
+  const own = actions[index] ?? []
+  for (let round = 0; own.length > 0; round++)
+    for (const action of own) yield { action, atMs: action.atMs + round * seconds * 1_000, isAgain: round > 0 }
 }
 
 /** Heartbeats and the like, which do not grow with the load: taken off what a write costs. */

@@ -2,7 +2,8 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { calibrated, type Demand, estimate, type Estimate, MEASURED } from '../../../../src/lab/compare/capacity.ts'
 import { bytes, planText } from '../../../../src/lab/compare/plan-text.ts'
-import { nameOf, recommend } from '../../../../src/lab/compare/recommend.ts'
+import { demandOf, answered, QUESTIONS } from '../../../../src/lab/compare/questions.ts'
+import { advice, nameOf, recommend } from '../../../../src/lab/compare/recommend.ts'
 import type { CompareReport } from '../../../../src/lab/compare/result.ts'
 
 const DEMAND: Demand = { sessions: 100_000, sessionBytes: 1_000, requestsPerSecond: 1_000, writeShare: 0.2, servers: 4, deaths: 1 }
@@ -57,6 +58,30 @@ describe('capacity', () => {
     expect(choice({ servers: 20 })).toBe('affinity')
     expect(choice({ servers: 20, sessions: 50_000_000 })).toBe('cookieBased')
     expect(choice({ servers: 20, sessions: 50_000_000, sessionBytes: 20_000 })).toBe('dedicated')
+  })
+
+  test('what servers hold is not recommended where all of them may die at once', () => {
+    for (const servers of [1, 2]) {
+      const demand = { ...DEMAND, servers, deaths: 2 } as const
+      const recommendation = recommend(demand, estimate(demand))
+      expect(['cookieBased', 'dedicated']).toContain(recommendation.choice.strategy)
+      expect(advice(recommendation).filter((line) => line.includes('all servers may die at once'))).toHaveLength(3)
+    }
+    const enough = { ...DEMAND, servers: 3, deaths: 2 } as const
+    expect(advice(recommend(enough, estimate(enough)))).toEqual([
+      expect.stringMatching(/^Begin with replication, copies: 'all'\. Few servers/),
+    ])
+  })
+
+  test('questions without an answer have their defaults, and only whole numbers within bounds are answers', () => {
+    expect(demandOf(new Map())).toEqual(DEMAND)
+    expect(demandOf(new Map([['writes', 0]]))).toEqual({ ...DEMAND, writeShare: 0 })
+    for (const question of QUESTIONS) {
+      const { fallback, max, min } = question
+      for (const fits of [fallback, min, max]) expect(answered(question, ` ${fits} `)).toBe(fits)
+      for (const wrong of ['', ' ', 'many', '1.5', '-1', '1e2', '0x1', String(max + 1), ...(min > 0 ? [String(min - 1)] : [])])
+        expect(answered(question, wrong), `${question.name}: ${wrong}`).toBeUndefined()
+    }
   })
 
   test('a report of this machine calibrates it', () => {

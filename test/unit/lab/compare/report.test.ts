@@ -68,6 +68,18 @@ describe('compare - the report', () => {
     expect(html).not.toMatch(/NaN|undefined/)
   })
 
+  test('draws cost against the number of servers to scale: a straight line is straight', () => {
+    const grows = (label: string): CompareResult[] =>
+      [2, 4, 8].map((nodes) => result(label, nodes, { betweenNodesBytesPerWrite: nodes * 100 }))
+    const html = htmlReport({ meta: REPORT.meta, results: grows('replication all') })
+    const points = [...html.matchAll(/<polyline points="([^"]+)"/g)].map(([, text = '']) =>
+      text.split(' ').map((one) => one.split(',').map(Number)),
+    )
+    const straight = points.find(([first, , last]) => first?.[1] !== last?.[1]) as [number[], number[], number[]]
+    const slope = ([x1 = 0, y1 = 0]: number[], [x2 = 0, y2 = 0]: number[]): number => (y2 - y1) / (x2 - x1)
+    expect(slope(straight[0], straight[1])).toBeCloseTo(slope(straight[1], straight[2]), 5)
+  })
+
   test('says which promise did not hold, and of whom none is expected', () => {
     expect(brokenPromises(REPORT.results)).toEqual([])
     const broken = [
@@ -82,6 +94,11 @@ describe('compare - the report', () => {
       'dedicated, 4 servers: recovery took 1001 ms',
     ])
     expect(terminalReport({ meta: REPORT.meta, results: broken })).toContain('Promises that did not hold')
-    expect(terminalReport({ meta: { ...REPORT.meta, partial: true }, results: [] })).toContain('Partial')
+    const partial = { meta: { ...REPORT.meta, partial: true }, results: broken }
+    expect(terminalReport({ ...partial, results: [] })).toContain('Partial')
+    for (const text of [terminalReport(partial), markdownReport(partial), htmlReport(partial)]) {
+      expect(text).toContain('Partial')
+      expect(text).toContain('affinity 1, 2 servers: 1 stale reads')
+    }
   })
 })
