@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { freePort } from '../test/setup/ports.ts'
+import { type CookieBytes, cookieBytes, CookieJar } from './cookie-bytes.ts'
 import { cpuSeconds, type Load, load, rotatingJars, userSeconds } from './load.ts'
 import { installPeers } from './peers.ts'
 import { type Figures, type Measured, median, report } from './report.ts'
@@ -41,6 +42,7 @@ interface Running {
   /** A wrk script of each kind: what writes move on must not be what reads are measured on. */
   readonly scripts: Readonly<Record<(typeof KINDS)[number], string>>
   readonly children: ChildProcess[]
+  readonly cookies: CookieBytes
 }
 
 const here = import.meta.dirname
@@ -78,7 +80,7 @@ async function start(name: string, stores: ReadonlyMap<StoreKind, BenchStore>): 
     writeFileSync(scripts[kind], rotatingJars(await seed(url), Number(values.pipelined)))
   }
   const children = started.map(({ child }) => child)
-  return { name, url, scripts, children, store }
+  return { name, url, scripts, children, store, cookies: await cookieBytes(url) }
 }
 
 /** What all servers of the variant, and what its store, have spent by now. */
@@ -96,20 +98,9 @@ async function seed(url: string): Promise<string[]> {
 }
 
 async function seedOne(url: string): Promise<string> {
-  const jar = new Map<string, string>()
-  for (const path of ['/seed', '/read', '/write', '/read']) {
-    const cookie = [...jar].map(([name, value]) => `${name}=${value}`).join('; ')
-    const response = await fetch(url + path, { headers: cookie === '' ? {} : { cookie } })
-    if (!response.ok) throw new Error(`${url}${path} answered ${response.status}: ${await response.text()}`)
-    await response.arrayBuffer()
-    for (const text of response.headers.getSetCookie()) {
-      const [pair = ''] = text.split(';')
-      const equals = pair.indexOf('=')
-      if (/max-age=0/i.test(text)) jar.delete(pair.slice(0, equals))
-      else jar.set(pair.slice(0, equals), pair.slice(equals + 1))
-    }
-  }
-  return [...jar].map(([name, value]) => `${name}=${value}`).join('; ')
+  const jar = new CookieJar()
+  for (const path of ['/seed', '/read', '/write', '/read']) await jar.visit(url + path)
+  return jar.header()
 }
 
 interface Sample extends Load {
@@ -132,7 +123,8 @@ async function measure(running: Running, kind: (typeof KINDS)[number], seconds: 
 }
 
 installPeers()
-const names = values.only === undefined ? Object.keys(VARIANTS) : ['bare', 'floor', ...values.only.split(',')]
+const only = values.only?.split(',') ?? Object.keys(VARIANTS)
+const names = [...new Set(['bare', 'floor', ...only.flatMap((name) => [VARIANTS[name]?.bare ?? 'bare', name])])]
 const unknown = names.filter((name) => !Object.hasOwn(VARIANTS, name))
 if (unknown.length > 0) throw new Error(`no variant ${unknown.join(', ')}: choose from ${Object.keys(VARIANTS).join(', ')}`)
 const stores = await startStores(new Set(names.flatMap((name) => VARIANTS[name]?.store ?? [])))
@@ -172,7 +164,12 @@ try {
       store: taken.at(-1)?.store,
     }
   }
-  const measured: Measured[] = names.map((name) => ({ name, read: figures(name, 'read'), write: figures(name, 'write') }))
+  const measured: Measured[] = all.map(({ name, cookies }) => ({
+    name,
+    read: figures(name, 'read'),
+    write: figures(name, 'write'),
+    cookies,
+  }))
   console.log(report(measured))
   if (values.json !== undefined) writeFileSync(values.json, JSON.stringify({ rounds, seconds: Number(values.seconds), measured }, null, 2))
 } finally {

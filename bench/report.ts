@@ -1,4 +1,6 @@
+import type { CookieBytes } from './cookie-bytes.ts'
 import type { PerRequest } from './store-counts.ts'
+import { VARIANTS } from './variants.ts'
 
 export interface Figures {
   /** CPU µs per request, all servers and the store. */
@@ -16,6 +18,7 @@ export interface Measured {
   readonly name: string
   readonly read: Figures
   readonly write: Figures
+  readonly cookies: CookieBytes
 }
 
 export function median(values: readonly number[]): number {
@@ -30,24 +33,33 @@ const PEERS = [
   'express-session + connect-memcached',
   'iron-session',
   'cookie-session',
+  '@fastify/secure-session',
+  'hono-sessions',
 ]
 
 /** A table: CPU over the bare framework, as a ratio of each peer and of the floor, and the throughput beside the bare framework's. */
 export function report(measured: readonly Measured[]): string {
   const of = (name: string): Measured | undefined => measured.find((one) => one.name === name)
-  const bare = of('bare') as Measured
-  const lines = [`bare Express: ${bare.read.cpuMicros.toFixed(1)} CPU µs per request, ${bare.read.perSecond.toFixed(0)} requests/s`, '']
+  /** What it is built on, alone. */
+  const under = ({ name }: Measured): Measured => of(VARIANTS[name]?.bare ?? 'bare') as Measured
+  const lines = measured
+    .filter(({ name }) => name.startsWith('bare'))
+    .map(
+      ({ name, read }) =>
+        `${name === 'bare' ? 'bare Express' : name}: ${read.cpuMicros.toFixed(1)} CPU µs per request, ${read.perSecond.toFixed(0)} requests/s`,
+    )
+  lines.push('')
   for (const kind of ['read', 'write'] as const) {
     for (const what of ['cpuMicros', 'userMicros'] as const) lines.push(...table(kind, what), '')
   }
-  return [...lines, ...storeTable(measured)].join('\n')
+  return [...lines, ...cookieTable(measured), '', ...storeTable(measured)].join('\n')
 
   function table(kind: 'read' | 'write', what: 'cpuMicros' | 'userMicros'): string[] {
-    const over = (one: Measured): number => one[kind][what] - bare[kind][what]
+    const over = (one: Measured): number => one[kind][what] - under(one)[kind][what]
     const title = `${kind.toUpperCase()}, ${what === 'cpuMicros' ? 'CPU' : 'CPU outside the kernel'}`
     const columns = ['µs over bare', 'of the floor', ...PEERS.map((peer) => `of ${peer.split(' ').at(-1)}`), 'throughput of bare']
     const rows = measured
-      .filter((one) => one !== bare)
+      .filter((one) => !one.name.startsWith('bare'))
       .map((one) => {
         const ratio = (other: Measured | undefined): string => (other === undefined ? '' : (over(one) / over(other)).toFixed(2))
         return [
@@ -55,13 +67,23 @@ export function report(measured: readonly Measured[]): string {
           over(one).toFixed(1),
           ratio(of('floor')),
           ...PEERS.map((peer) => ratio(of(peer))),
-          (one[kind].perSecond / bare[kind].perSecond).toFixed(2),
+          (one[kind].perSecond / under(one)[kind].perSecond).toFixed(2),
         ]
       })
     return [[title, ...columns], ...rows].map(
-      ([name = '', ...cells]) => `${name.padEnd(36)}${cells.map((cell) => cell.padStart(19)).join('')}`,
+      ([name = '', ...cells]) => `${name.padEnd(36)}${cells.map((cell, at) => cell.padStart((columns[at] as string).length + 3)).join('')}`,
     )
   }
+}
+
+/** What the cookies weigh, where there are any. */
+function cookieTable(measured: readonly Measured[]): string[] {
+  const rows = measured
+    .filter(({ cookies }) => cookies.sent > 0)
+    .map(({ name, cookies }) => [name, cookies.sent.toFixed(0), cookies.set.toFixed(0)])
+  return [['COOKIES, bytes', 'of a request', "set by a write's answer"], ...rows].map(
+    ([name = '', ...cells]) => `${name.padEnd(36)}${cells.map((cell) => cell.padStart(26)).join('')}`,
+  )
 }
 
 /** The CPU time of the store, and what Redis itself counted: commands sent per request, and bytes both ways. */

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { Express, Request, RequestHandler, Response } from 'express'
 import type { Store } from 'express-session'
+import { FRAMEWORKS, type FrameworkVariant } from './framework-peers.ts'
 import { type BenchField, FIELDS, fieldValue } from './session-data.ts'
 import type { StoreKind } from './stores.ts'
 
@@ -179,8 +180,15 @@ async function cookieSession(): Promise<Variant> {
   return { mount: (app) => routes(app, middleware, (request) => request.session as unknown as Fields), ready: async () => undefined }
 }
 
+export interface VariantShape {
+  readonly servers: number
+  readonly store?: StoreKind
+  /** The framework alone that it is measured over, where that is not Express. */
+  readonly bare?: string
+}
+
 /** Two servers where the strategy copies between servers: the CPU of both is counted. */
-export const VARIANTS: Readonly<Record<string, { servers: number; store?: StoreKind }>> = {
+export const VARIANTS: Readonly<Record<string, VariantShape>> = {
   bare: { servers: 1 },
   floor: { servers: 1 },
   isolated: { servers: 1 },
@@ -195,6 +203,10 @@ export const VARIANTS: Readonly<Record<string, { servers: number; store?: StoreK
   'express-session + connect-memcached': { servers: 1, store: 'memcached' },
   'iron-session': { servers: 1 },
   'cookie-session': { servers: 1 },
+  'bare Fastify': { servers: 1 },
+  '@fastify/secure-session': { servers: 1, bare: 'bare Fastify' },
+  'bare Hono': { servers: 1 },
+  'hono-sessions': { servers: 1, bare: 'bare Hono' },
 }
 
 const PEERS: Readonly<Record<string, (options: VariantOptions) => Promise<Variant>>> = {
@@ -205,7 +217,9 @@ const PEERS: Readonly<Record<string, (options: VariantOptions) => Promise<Varian
   'express-session + connect-memcached': connectMemcached,
 }
 
-export async function createVariant(name: string, options: VariantOptions): Promise<Variant> {
+export async function createVariant(name: string, options: VariantOptions): Promise<Variant | FrameworkVariant> {
+  const framework = FRAMEWORKS[name]
+  if (framework !== undefined) return framework(SECRET)
   if (name === 'bare') return bare()
   if (name === 'floor') return floor()
   return PEERS[name]?.(options) ?? holdfast(name, options)

@@ -4,6 +4,8 @@ import { systemRuntime } from '../core/runtime.ts'
 import { SessionError } from '../errors.ts'
 import { sqliteFile, storeFromUrl, type StoreUrlOptions } from '../lab/store-url.ts'
 import type { SessionStore } from '../seam.ts'
+import type { StoreRevocations } from '../strategies/cookie-store-revocations.ts'
+import { storeRevocations } from './store-revocations.ts'
 import { usageErrors } from './usage-error.ts'
 
 /** Of one operation; stores keep it themselves. */
@@ -19,17 +21,38 @@ export interface OpenStore {
 }
 
 export async function withStore<R>(url: string, options: StoreUrlOptions, use: (open: OpenStore) => Promise<R>): Promise<R> {
+  const store = await storeAt(url, options)
+  const runtime = systemRuntime()
+  const opened = (): Promise<void> => store.ready({ runtime, logger: SILENT, deadlineMs: DEADLINE_MS, stateChanged: () => {} })
+  return whileOpen({ ready: opened, close: () => store.close() }, () => use({ store, step: (work) => within(PATIENCE_MS, work) }))
+}
+
+export interface OpenRevocations {
+  readonly revocations: StoreRevocations
+  step<R>(work: () => Promise<R>): Promise<R>
+}
+
+/** The same, of the store in which servers with `cookieBased` keep their revocations. */
+export async function withRevocations<R>(url: string, options: StoreUrlOptions, use: (open: OpenRevocations) => Promise<R>): Promise<R> {
+  const revocations = storeRevocations(await storeAt(url, options))
+  return whileOpen(revocations, () => use({ revocations, step: (work) => within(PATIENCE_MS, work) }))
+}
+
+async function storeAt(url: string, options: StoreUrlOptions): Promise<SessionStore> {
   const store = await usageErrors(() => storeFromUrl(url, options))
   const file = sqliteFile(url)
   if (file !== undefined && !existsSync(file))
     throw new Error(`There is no file ${JSON.stringify(file)}: name the one that the application uses.`)
-  const runtime = systemRuntime()
-  const awake = runtime.keepAlive?.()
+  return store
+}
+
+async function whileOpen<R>(what: { ready(): Promise<void>; close(): Promise<void> }, use: () => Promise<R>): Promise<R> {
+  const awake = systemRuntime().keepAlive?.()
   try {
-    await within(PATIENCE_MS, () => store.ready({ runtime, logger: SILENT, deadlineMs: DEADLINE_MS, stateChanged: () => {} }))
-    return await use({ store, step: (work) => within(PATIENCE_MS, work) })
+    await within(PATIENCE_MS, () => what.ready())
+    return await use()
   } finally {
-    await within(CLOSE_MS, () => store.close()).catch(() => undefined)
+    await within(CLOSE_MS, () => what.close()).catch(() => undefined)
     awake?.()
   }
 }

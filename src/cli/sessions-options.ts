@@ -11,6 +11,7 @@ export const SESSIONS_FLAGS: readonly FlagHelp[] = [
   { name: 'limit', value: '<n>', help: 'list: at most so many' },
   { name: 'values', help: 'show: the values too; they may be private' },
   { name: 'except', value: '<key>', help: 'revoke-user: spare this session' },
+  { name: 'cookie-based', help: 'revoke, revoke-user: sessions of cookieBased, whose servers keep revocations in this store' },
   { name: 'json', help: 'JSON instead of text' },
   { name: 'peers', value: '<addresses>', help: 'Not there yet: sessions that the servers keep themselves' },
 ]
@@ -26,6 +27,8 @@ export interface SessionsRequest {
   readonly store: string
   readonly storeOptions: StoreUrlOptions
   readonly json: boolean
+  /** The sessions are in the visitors' browsers, and the store only says which of them have ended. */
+  readonly cookieBased: boolean
 }
 
 const ACTIONS = 'list, show KEY, revoke KEY or revoke-user USER'
@@ -52,6 +55,11 @@ export function sessionsRequest(
     if (flags.has(name) && !actions.includes(task.action))
       throw new Error(`--${name} goes with ${actions.join(' and ')}, not with ${task.action}.`)
   }
+  const cookieBased = flags.isOn('cookie-based')
+  if (cookieBased && !task.action.startsWith('revoke'))
+    throw new Error(
+      `--cookie-based goes with revoke and revoke-user: those sessions are in the visitors' browsers, where nobody can ${task.action} them.`,
+    )
   if (flags.value('peers') !== undefined) throw new Error('--peers is not there yet: name a session server with --store URL.')
   const store = flags.value('store')
   if (store === undefined) throw new Error(`Say where the sessions are, with --store or HOLDFAST_STORE: ${STORE_URLS}.`)
@@ -62,6 +70,7 @@ export function sessionsRequest(
     // Whoever looks changes nothing.
     storeOptions: { migrate: false, ...(prefix !== undefined && { prefix }), ...(table !== undefined && { table }) },
     json: flags.isOn('json'),
+    cookieBased,
   }
 }
 

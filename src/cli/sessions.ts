@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { expiresAt, summaryOf } from '../core/stored-record.ts'
 import { endUserSessions } from '../strategies/end-user.ts'
-import { type OpenStore, withStore } from './open-store.ts'
+import { type OpenRevocations, type OpenStore, withRevocations, withStore } from './open-store.ts'
 import { sessionsRequest, type SessionsTask } from './sessions-options.ts'
 import { bytesOf, fieldsJson, jsonText, printable, recordText, summaryJson, TABLE_HEAD, tableRow } from './sessions-text.ts'
 import { usageError } from './usage-error.ts'
@@ -16,7 +16,11 @@ type Task<Action extends SessionsTask['action']> = Extract<SessionsTask, { actio
 
 /** Resolves to the exit code. */
 export async function sessionsCommand(flags: Readonly<Record<string, unknown>>, args: readonly string[]): Promise<number> {
-  const { task, store, storeOptions, json } = usageError(() => sessionsRequest(args, flags, process.env))
+  const { task, store, storeOptions, json, cookieBased } = usageError(() => sessionsRequest(args, flags, process.env))
+  if (cookieBased) {
+    await withRevocations(store, storeOptions, (open) => revokeUnseen(open, task, json))
+    return 0
+  }
   await withStore(store, storeOptions, (open) => {
     switch (task.action) {
       case 'list':
@@ -90,7 +94,24 @@ async function revokeUser({ store }: OpenStore, { userId, except }: Task<'revoke
   else await print(`revoked ${keys.length === 1 ? '1 session' : `${keys.length} sessions`} of ${printable(userId)}\n`)
 }
 
-const NO_SESSION = 'There is no live session of this key: it has ended, or never was; see holdfast sessions list.'
+/** Of sessions in browsers nobody knows which there are: what is said is that none of them is accepted any more. */
+async function revokeUnseen({ revocations, step }: OpenRevocations, task: SessionsTask, json: boolean): Promise<void> {
+  if (task.action === 'revoke') {
+    const { key, userId } = task
+    const revoked = await step(() => revocations.revoke(key, userId === undefined ? {} : { userId }))
+    if (json) return void (await print(`${jsonText({ key, revoked })}\n`))
+    return void (await print(revoked ? `revoked ${key}\n` : `${key} was revoked before\n`))
+  }
+  if (task.action !== 'revoke-user') return
+  const { userId, except } = task
+  await step(() => revocations.revokeUser(userId, except === undefined ? {} : { except }))
+  await print(
+    json ? `${jsonText({ userId })}\n` : `revoked all sessions of ${printable(userId)}${except === undefined ? '' : ' but one'}\n`,
+  )
+}
+
+const NO_SESSION =
+  'There is no live session of this key: it has ended, or never was; see holdfast sessions list (sessions of cookieBased: --cookie-based).'
 
 /** Once it is said that a session is revoked, no server accepts it any more. */
 async function untilServersKnow(store: OpenStore['store']): Promise<void> {

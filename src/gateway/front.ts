@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type Server as HttpServer } from 'n
 import { createSecureServer, type Http2SecureServer, type ServerHttp2Session } from 'node:http2'
 import type { AddressInfo, Socket } from 'node:net'
 import { SessionError } from '../errors.ts'
+import { answerHalfClosed } from './half-closed.ts'
 import type { GatewaySettings } from './options.ts'
 
 export type Front = HttpServer | Http2SecureServer
@@ -30,6 +31,7 @@ export function createFront(settings: GatewaySettings): Front {
     const front = createServer(http1)
     // Node drops further fields unseen, which would change a request; their bytes are bounded anyway.
     front.maxHeadersCount = 0
+    answerHalfClosed(front)
     return bounded(front, settings)
   }
   const front = createSecureServer({

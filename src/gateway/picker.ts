@@ -23,6 +23,8 @@ export interface PickerSettings {
   readonly slowStartMs: number
   /** The gateway's clients use TLS. */
   readonly secure: boolean
+  /** As `performance.now`, which it is unless a test brings a clock. */
+  readonly now?: () => number
 }
 
 export interface Picker {
@@ -35,11 +37,12 @@ export interface Picker {
 /** So long an application has to show its labels before the gateway sticks by a cookie of its own. */
 const LABELS_GRACE_MS = 1_000
 
-export function createPicker({ policy, routeCookie, slowStartMs, secure }: PickerSettings, servers: Servers): Picker {
+export function createPicker(settings: PickerSettings, servers: Servers): Picker {
+  const { policy, routeCookie, slowStartMs, secure, now: clock = () => performance.now() } = settings
   const own = ownCookies(`${routeCookie}-gw`, secure)
-  const startedAt = performance.now()
+  const startedAt = clock()
   const hashes = policy === 'consistent-hash'
-  const ownInUse = (): boolean => (policy === 'sticky' || hashes) && !servers.anyLabel && performance.now() - startedAt > LABELS_GRACE_MS
+  const ownInUse = (): boolean => (policy === 'sticky' || hashes) && !servers.anyLabel && clock() - startedAt > LABELS_GRACE_MS
   const credits = new WeakMap<Server, number>()
   let last = -1
 
@@ -60,14 +63,14 @@ export function createPicker({ policy, routeCookie, slowStartMs, secure }: Picke
   function inTurn(usable: Usable): number {
     const { list } = servers
     if (slowStartMs === 0) return turn(roundRobin(list.length, usable, last))
-    const now = performance.now()
+    const now = clock()
     const index = roundRobin(list.length, (at) => usable(at) && takesTurn(list[at] as Server, now), last)
     return turn(index >= 0 ? index : roundRobin(list.length, usable, last))
   }
 
   function leastBusy(usable: Usable, load: (server: Server) => number): number {
     const { list } = servers
-    const now = performance.now()
+    const now = clock()
     const of = (index: number): number => {
       const server = list[index] as Server
       return slowStartMs === 0 ? load(server) : (load(server) + 1) / warmthOf(server, slowStartMs, now)

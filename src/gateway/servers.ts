@@ -45,6 +45,8 @@ export type Finding = 'up' | 'draining' | 'gone' | 'hangs' | 'failing'
 export interface ServerSettings extends PoolSettings {
   readonly slowStartMs: number
   readonly limits: { readonly perServer: number; readonly queue: number; readonly queueMs: number }
+  /** As `performance.now`, which it is unless a test brings a clock. */
+  readonly now?: () => number
 }
 
 export interface Servers {
@@ -76,6 +78,7 @@ export function createServers(settings: ServerSettings, notify: (event: ServerEv
   const list: Server[] = []
   const labels = new Map<string, Server>()
   const { perServer, queue, queueMs } = settings.limits
+  const now = settings.now ?? (() => performance.now())
 
   function move(server: Server, state: ServerState, why: string): void {
     const before = server.known ? server.state : undefined
@@ -89,7 +92,7 @@ export function createServers(settings: ServerSettings, notify: (event: ServerEv
   /** With nobody else up there is nobody to share with. */
   function warmUp(server: Server): void {
     const others = list.some((other) => other !== server && other.state === 'up')
-    server.warmAt = server.fresh && others ? performance.now() + settings.slowStartMs : 0
+    server.warmAt = server.fresh && others ? now() + settings.slowStartMs : 0
     server.fresh = false
   }
 

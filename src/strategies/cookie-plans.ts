@@ -7,6 +7,8 @@ import type { CookieOpened } from './cookie-opened.ts'
 
 /** Deltas in a jar before a write folds them, and the step of folds, so that parallel folds take the same ones. */
 const FOLD_STEP = 6
+/** Of a small base: every request carries the deltas, and only a fold carries the base. */
+const SMALL_FOLD_STEP = 3
 /** Deltas are folded before that once they are longer than this and than the base. */
 const LONG_DELTAS_BYTES = 600
 /** Three of these, made in parallel, still fit into a header. */
@@ -66,7 +68,7 @@ export function* plansFor(from: CookieOpened, delta: DeltaNote, request: Request
     yield plain
     yield { ...plain, overdraft: true }
   } else {
-    const step = count - (count % FOLD_STEP)
+    const step = count - (count % SMALL_FOLD_STEP)
     if (step > 0) yield foldPlan(parts, from, journal, delta, step, 2)
     else if (areLong(from, journal, baseBytes) || journal.bases.length > FOLD_STEP) yield foldPlan(parts, from, journal, delta, count, 2)
     yield plain

@@ -23,7 +23,8 @@ export interface BalancedConfig {
   readonly linkPort: number
   readonly peers: readonly string[]
   readonly backups: number
-  readonly route: 'names' | 'slot' | 'caddy'
+  /** `labels`: what Holdfast's gateway reads; the health page tells this server's. */
+  readonly route: 'labels' | 'names' | 'slot' | 'caddy'
   /** `host:port` of all servers by name. */
   readonly addresses: Readonly<Record<string, string>>
   readonly ring?: 'nginx' | 'haproxy'
@@ -36,7 +37,8 @@ type Data = { n?: number }
 
 const config = JSON.parse(process.argv[2] as string) as BalancedConfig
 
-const ROUTES: Readonly<Record<BalancedConfig['route'], RouteFormat>> = {
+const ROUTES: Readonly<Record<BalancedConfig['route'], RouteFormat | undefined>> = {
+  labels: undefined,
   names: nameRoute,
   slot: slotRoute,
   caddy: caddyRoute(config.addresses, config.routeSecret),
@@ -48,6 +50,7 @@ function placement(): SlotOrder | undefined {
   return haproxyRing(Object.fromEntries(Object.keys(config.addresses).map((node, index) => [node, index + 1])))
 }
 
+const route = ROUTES[config.route]
 const order = placement()
 const sessions = createSessions<Data>({
   node: config.node,
@@ -61,7 +64,7 @@ const sessions = createSessions<Data>({
       peers: [...config.peers],
     }),
     backups: config.backups,
-    route: ROUTES[config.route],
+    ...(route !== undefined && { route }),
     ...(order !== undefined && { placement: order }),
   }),
   cookie: { name: 'session', secure: false },
@@ -87,9 +90,16 @@ const server = createServer((request, response) => {
   // Not before: new connections that nobody has accepted yet break with the listener, and a POST on one of them fails.
   if (closed) response.setHeader('connection', 'close')
   if (request.url !== '/health') return withSession(request, response)
-  response.statusCode = draining ? 503 : 200
-  response.end()
+  healthOf(response).catch(() => response.destroy())
 })
+
+async function healthOf(response: ServerResponse): Promise<void> {
+  const { details, sessions: held = 0 } = await sessions.status()
+  response.statusCode = draining ? 503 : 200
+  response.setHeader('x-holdfast-load', held)
+  if (config.route === 'labels') response.setHeader('x-holdfast-route', String(details?.['route']))
+  response.end()
+}
 
 const connections = (): Promise<number> => new Promise((resolve) => void server.getConnections((_, count) => resolve(count)))
 

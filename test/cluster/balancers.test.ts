@@ -5,6 +5,7 @@ import { haproxyConfig } from '../../src/balancers/haproxy.ts'
 import { nginxConfig } from '../../src/balancers/nginx.ts'
 import type { BalancerPolicy } from '../../src/balancers/options.ts'
 import { startCaddy } from '../setup/caddy.ts'
+import { startGateway } from '../setup/gateway.ts'
 import { startHaproxy } from '../setup/haproxy.ts'
 import { startNginx } from '../setup/nginx.ts'
 import { seededRandom } from '../setup/virtual-runtime.ts'
@@ -52,10 +53,16 @@ const caddy = (policy: BalancerPolicy): Pick<BalancedOptions, 'config' | 'start'
   return { config, start: (to, port) => startCaddy(config(to, port), port, ROUTE_SECRET) }
 }
 
+const gateway: Pick<BalancedOptions, 'config' | 'start'> = (() => {
+  const config = (to: readonly string[], port: number): string => JSON.stringify({ to, port, policy: 'sticky' })
+  return { config, start: (to, port) => startGateway(config(to, port), port) }
+})()
+
 /** `npm run test:long` gives their number, and runs what takes too long for every time. */
 const LONG = process.env.HOLDFAST_VISITORS !== undefined
 
 const ALL: readonly Case[] = [
+  { title: "Holdfast's gateway, sticky", policy: 'affinity', options: { route: 'labels', noticeMs: 700, ...gateway } },
   { title: 'nginx, route cookie', policy: 'affinity', options: { route: 'names', ...nginx('affinity') } },
   { title: 'nginx, hash and nginxRing', policy: 'hash', options: { route: 'slot', ring: 'nginx', ...nginx('hash') } },
   { title: 'HAProxy, route cookie', policy: 'affinity', options: { route: 'names', noticeMs: 700, ...haproxy('affinity') } },

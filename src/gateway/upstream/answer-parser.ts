@@ -81,10 +81,11 @@ export class AnswerParser {
     if (head.problem !== undefined) throw new Error(head.problem)
     if (head.chunked && !isHttp11) throw new Error('HTTP/1.0 has no chunks.')
     this.#reusable = isHttp11 && !head.close
-    if (code === 204 && (head.chunked || (head.contentLength ?? 0) > 0)) this.#reusable = false
     if (code === 204) dropLength(head.headers)
     const hasBody = this.#method !== 'HEAD' && code !== 204 && code !== 304 && (head.chunked || head.contentLength !== 0)
     this.#left = head.contentLength ?? 0
+    // A bad server sends the body that it announces: nobody could tell it from the next answer.
+    if (!hasBody && (this.#method === 'HEAD' || head.chunked || this.#left > 0)) this.#reusable = false
     if (!hasBody) this.#framing = 'done'
     else if (head.chunked) this.#framing = 'chunked'
     else this.#framing = head.contentLength === undefined ? 'close' : 'length'

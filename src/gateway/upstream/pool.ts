@@ -1,6 +1,7 @@
 /** The connections to one server: kept between requests, made when all are in use. */
-import { connect, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { Connection, type ConnectionTimes } from './connection.ts'
+import { dialServer } from './server-socket.ts'
 
 export interface PoolSettings extends ConnectionTimes {
   readonly connectTimeoutMs: number
@@ -62,7 +63,7 @@ export function createPool(url: string, settings: PoolSettings): Pool {
   }
 
   function dial(user: PoolUser): () => void {
-    const socket = connect(address)
+    const socket = dialServer(address)
     dialling.add(socket)
     const timer = setTimeout(() => socket.destroy(), settings.connectTimeoutMs)
     function settled(): void {
