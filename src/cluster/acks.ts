@@ -8,7 +8,7 @@ export interface AckRequest {
   readonly sequence: number
   /** Acknowledgements needed; Infinity: one of each server, those that go away excepted. */
   readonly needed: number
-  readonly servers: Iterable<string>
+  readonly servers: readonly string[]
   /** Called when a server went away: sends to further servers and names them. */
   readonly more?: (tried: ReadonlySet<string>) => readonly string[]
 }
@@ -29,12 +29,14 @@ export interface Acks {
 
 interface Waiter {
   readonly request: AckRequest
-  readonly outstanding: Set<string>
-  readonly tried: Set<string>
+  /** A few: an array is smaller than a set, and as quick. */
+  readonly outstanding: string[]
+  /** All that were ever asked; undefined while that is all of the request's. */
+  tried: Set<string> | undefined
   readonly deadlineAt: number
   count: number
-  settle(outcome: AckOutcome): void
-  reject(error: Error): void
+  readonly resolve: (outcome: AckOutcome) => void
+  readonly reject: (error: Error) => void
 }
 
 export function createAcks(runtime: Runtime, deadlineMs: number): Acks {
@@ -49,17 +51,41 @@ export function createAcks(runtime: Runtime, deadlineMs: number): Acks {
     if (waiters.size === 0) for (const idle of idlers.splice(0)) idle()
   }
 
+  function settle(waiter: Waiter, outcome: AckOutcome): void {
+    done(waiter)
+    waiter.resolve(outcome)
+  }
+
   function judge(waiter: Waiter): void {
     const { needed } = waiter.request
     const everyone = needed === Infinity
-    if (everyone ? waiter.outstanding.size === 0 : waiter.count >= needed) waiter.settle('acked')
-    else if (!everyone && waiter.count + waiter.outstanding.size < needed) waiter.settle('short')
+    const left = waiter.outstanding.length
+    if (everyone ? left === 0 : waiter.count >= needed) settle(waiter, 'acked')
+    else if (!everyone && waiter.count + left < needed) settle(waiter, 'short')
   }
 
   function arm(): void {
+    if (timer !== undefined) return
     const first = waiters.values().next().value
-    if (timer !== undefined || first === undefined) return
-    timer = runtime.setTimer(Math.max(0, first.deadlineAt - runtime.monotonic()), expire)
+    if (first !== undefined) timer = runtime.setTimer(Math.max(0, first.deadlineAt - runtime.monotonic()), expire)
+  }
+
+  /** False: it was not waited for. */
+  function strike({ outstanding }: Waiter, incarnation: string): boolean {
+    const at = outstanding.indexOf(incarnation)
+    if (at === -1) return false
+    outstanding.splice(at, 1)
+    return true
+  }
+
+  function askMore(waiter: Waiter): void {
+    const { more, servers } = waiter.request
+    if (more === undefined) return
+    waiter.tried ??= new Set(servers)
+    for (const next of more(waiter.tried)) {
+      waiter.tried.add(next)
+      waiter.outstanding.push(next)
+    }
   }
 
   function expire(): void {
@@ -67,7 +93,7 @@ export function createAcks(runtime: Runtime, deadlineMs: number): Acks {
     const now = runtime.monotonic()
     for (const waiter of waiters.values()) {
       if (waiter.deadlineAt > now) break
-      waiter.settle('late')
+      settle(waiter, 'late')
     }
     arm()
   }
@@ -76,22 +102,8 @@ export function createAcks(runtime: Runtime, deadlineMs: number): Acks {
     sequence: () => ++last,
     wait(request) {
       const { promise, resolve, reject } = Promise.withResolvers<AckOutcome>()
-      const outstanding = new Set(request.servers)
-      const waiter: Waiter = {
-        request,
-        outstanding,
-        tried: new Set(outstanding),
-        deadlineAt: runtime.monotonic() + deadlineMs,
-        count: 0,
-        settle(outcome) {
-          done(waiter)
-          resolve(outcome)
-        },
-        reject(error) {
-          done(waiter)
-          reject(error)
-        },
-      }
+      const deadlineAt = runtime.monotonic() + deadlineMs
+      const waiter: Waiter = { request, outstanding: [...request.servers], tried: undefined, deadlineAt, count: 0, resolve, reject }
       waiters.set(request.sequence, waiter)
       judge(waiter)
       arm()
@@ -99,23 +111,24 @@ export function createAcks(runtime: Runtime, deadlineMs: number): Acks {
     },
     acked(incarnation, sequence) {
       const waiter = waiters.get(sequence)
-      if (waiter?.outstanding.delete(incarnation) !== true) return
+      if (waiter === undefined || !strike(waiter, incarnation)) return
       waiter.count++
       judge(waiter)
     },
     outstanding: (sequence) => [...(waiters.get(sequence)?.outstanding ?? [])],
     down(incarnation) {
       for (const waiter of [...waiters.values()]) {
-        if (!waiter.outstanding.delete(incarnation)) continue
-        for (const next of waiter.request.more?.(waiter.tried) ?? []) {
-          waiter.tried.add(next)
-          waiter.outstanding.add(next)
-        }
+        if (!strike(waiter, incarnation)) continue
+        askMore(waiter)
         judge(waiter)
       }
     },
     fail(key, error) {
-      for (const waiter of [...waiters.values()]) if (waiter.request.key === key) waiter.reject(error())
+      for (const waiter of [...waiters.values()]) {
+        if (waiter.request.key !== key) continue
+        done(waiter)
+        waiter.reject(error())
+      }
     },
     idle() {
       if (waiters.size === 0) return Promise.resolve()

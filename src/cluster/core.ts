@@ -53,7 +53,7 @@ export function createCore(options: TableOptions, given: StrategyContext): Core 
   const { keys } = given
   // 6 random bytes: origins of dots are short, and a run never meets another's.
   const self = Buffer.from(given.runtime.randomBytes(6)).toString('base64url')
-  const entries = createEntries(self, options.tombstones)
+  const entries = createEntries(self, options.tombstones, options.policy.kind === 'all')
   const clock = createClock(given.runtime, () => entries.size > 0 || entries.tombstoneCount > 0)
   given.steer?.(clock.now)
   const runtime = { ...given.runtime, now: clock.now }

@@ -1,7 +1,8 @@
 import type { Heads } from '../core/floor.ts'
 import { covers } from '../core/floor.ts'
+import { rendezvousSeed } from '../core/slot-order.ts'
+import { createDigests, type Digests } from './digests.ts'
 import { createEntryMaker, type Entry } from './entry.ts'
-import { hashText } from './members.ts'
 import type { TombstoneReason } from './message-codes.ts'
 import { createOrigins } from './origins.ts'
 import { createPartitions, type Partitions } from './partitions.ts'
@@ -33,6 +34,9 @@ export interface Entries {
   bury(key: string, tombstone: Tombstone): boolean
   unbury(key: string): void
   all(): IterableIterator<Entry>
+  /** Those of one part of the slots (`partOf`). */
+  allOf(part: number): IterableIterator<Entry>
+  readonly digests: Digests
   tombstones(): IterableIterator<[string, Tombstone]>
   keysOfUser(userId: string): Iterable<string>
   /** The highest counter of any copy dropped here: counters go on above it, so that no dot is used twice. */
@@ -41,12 +45,18 @@ export interface Entries {
   watch(key: string, changed: () => void): () => void
 }
 
-export function createEntries(incarnation: string, tombstones: Partitions<Tombstone> = createPartitions<Tombstone>()): Entries {
+/** `isEverywhere`: all servers hold all sessions. */
+export function createEntries(
+  incarnation: string,
+  tombstones: Partitions<Tombstone> = createPartitions<Tombstone>(),
+  isEverywhere: boolean = false,
+): Entries {
   const origins = createOrigins(incarnation)
-  const makeEntry = createEntryMaker()
+  const makeEntry = createEntryMaker(isEverywhere)
   const entries = createPartitions<Entry>()
   /** Most users have one session. */
-  const users = createPartitions<string | Set<string>>(hashText)
+  const users = createPartitions<string | Set<string>>(rendezvousSeed)
+  const digests = createDigests()
   const watchers = new Map<string, Set<() => void>>()
   let highestDropped = 0
   let bytes = 0
@@ -77,6 +87,7 @@ export function createEntries(incarnation: string, tombstones: Partitions<Tombst
     entries.delete(key)
     const record = entry.peek()
     bytes -= record.bytes
+    digests.changed(key, record.heads, undefined)
     highestDropped = Math.max(highestDropped, record.highest)
     origins.dropped(key, entry.origin, record.coverage)
     unindex(record)
@@ -103,8 +114,11 @@ export function createEntries(incarnation: string, tombstones: Partitions<Tombst
         entry = makeEntry(record, origins.of(record.key, record.coverage))
         entries.set(record.key, entry)
         index(record)
+        digests.changed(record.key, undefined, record.heads)
       } else {
-        bytes -= entry.record.bytes
+        const before = entry.record
+        bytes -= before.bytes
+        digests.changed(record.key, before.heads, record.heads)
         entry.record = record
       }
       if (watchers.size > 0) notify(record.key)
@@ -121,6 +135,8 @@ export function createEntries(incarnation: string, tombstones: Partitions<Tombst
     },
     unbury: (key) => void tombstones.delete(key),
     all: () => entries.values(),
+    allOf: (part) => entries.valuesOf(part),
+    digests,
     tombstones: () => tombstones.entries(),
     keysOfUser(userId) {
       const keys = users.get(userId) ?? []

@@ -22,77 +22,123 @@ export interface Entry {
   owner: string
   /** The write that claimed it: the later claim wins. */
   claim: Dot | undefined
-  /** Where the present copy was sent last; undefined: nowhere yet. */
+  /** Where the present copy was sent last; undefined: nowhere yet, or everywhere. */
   placed: Home | undefined
   /** The note last written or checked, so that the common request decodes none. Kept as long as the record is unpacked. */
-  note: { readonly name: string; readonly value: string; readonly content: FloorNote } | undefined
+  note: KnownNote | undefined
+}
+
+export interface KnownNote {
+  readonly name: string
+  readonly value: string
+  readonly content: FloorNote
+}
+
+/** A record in use, `packed` while it is what it was read from. */
+interface Unpacked {
+  record: ClusterRecord
+  packed: string | undefined
+  note: KnownNote | undefined
 }
 
 /** Sessions of the last requests and writes that stay unpacked, so that a visitor's next request unpacks nothing. */
 const UNPACKED_MOST = 1_024
 
-/** Makes the entries of one table: they share the places for unpacked records. */
-export function createEntryMaker(): (record: ClusterRecord, origin: string) => Entry {
-  const unpacked: { readonly entry: Held; readonly record: ClusterRecord; readonly packed: string | undefined }[] = []
+/** Makes the entries of one table: they share the places for unpacked records. `isEverywhere`: all servers hold all sessions. */
+export function createEntryMaker(isEverywhere: boolean): (record: ClusterRecord, origin: string) => Entry {
+  const recent: (Held | undefined)[] = []
   let next = 0
 
-  /** Takes the place of the one that was unpacked longest ago. `packed`: what the record was read from. */
-  function keep(entry: Held, record: ClusterRecord, packed: string | undefined): void {
-    const oldest = unpacked[next]
-    unpacked[next] = { entry, record, packed }
+  /** Takes the place of the one that was unpacked longest ago. */
+  function keep(entry: Held): void {
+    recent[next]?.pack()
+    recent[next] = entry
     next = (next + 1) % UNPACKED_MOST
-    oldest?.entry.pack(oldest.record, oldest.packed)
   }
 
-  class Held implements Entry {
+  abstract class Held implements Entry {
     readonly key: string
     readonly origin: string
-    owner = ''
-    claim: Dot | undefined = undefined
-    placed: Home | undefined = undefined
-    note: Entry['note'] = undefined
-    #body: ClusterRecord | string
+    abstract owner: string
+    abstract claim: Dot | undefined
+    abstract placed: Home | undefined
+    #body: Unpacked | string
 
     constructor(record: ClusterRecord, origin: string) {
       this.key = record.key
       this.origin = origin
-      this.#body = record
-      keep(this, record, undefined)
+      this.#body = { record, packed: undefined, note: undefined }
+      keep(this)
     }
 
     get record(): ClusterRecord {
       const body = this.#body
-      if (typeof body !== 'string') return body
+      if (typeof body !== 'string') return body.record
       const record = unpackRecord(this.key, body)
-      this.#body = record
-      keep(this, record, body)
+      this.#open(record, body)
       return record
     }
 
     set record(record: ClusterRecord) {
-      const wasPacked = typeof this.#body === 'string'
-      this.#body = record
-      if (wasPacked) keep(this, record, undefined)
+      const body = this.#body
+      if (typeof body === 'string') this.#open(record, undefined)
+      else {
+        body.record = record
+        body.packed = undefined
+      }
     }
 
     peek(): ClusterRecord {
-      return typeof this.#body === 'string' ? unpackRecord(this.key, this.#body) : this.#body
+      return typeof this.#body === 'string' ? unpackRecord(this.key, this.#body) : this.#body.record
     }
 
     get endAt(): number {
-      return typeof this.#body === 'string' ? endOfPacked(this.#body) : endOf(this.#body)
+      return typeof this.#body === 'string' ? endOfPacked(this.#body) : endOf(this.#body.record)
     }
 
     get heads(): Heads {
-      return typeof this.#body === 'string' ? headsOfPacked(this.#body) : this.#body.heads
+      return typeof this.#body === 'string' ? headsOfPacked(this.#body) : this.#body.record.heads
     }
 
-    pack(record: ClusterRecord, packed: string | undefined): void {
-      if (typeof this.#body === 'string') return
-      this.#body = this.#body === record && packed !== undefined ? packed : packRecord(this.#body)
-      this.note = undefined
+    get note(): KnownNote | undefined {
+      return typeof this.#body === 'string' ? undefined : this.#body.note
+    }
+
+    set note(note: KnownNote | undefined) {
+      if (typeof this.#body !== 'string') this.#body.note = note
+    }
+
+    pack(): void {
+      if (typeof this.#body !== 'string') this.#body = this.#body.packed ?? packRecord(this.#body.record)
+    }
+
+    #open(record: ClusterRecord, packed: string | undefined): void {
+      this.#body = { record, packed, note: undefined }
+      keep(this)
     }
   }
 
-  return (record, origin) => new Held(record, origin)
+  /** Nobody owns it and it need not be placed: fields for that would take a tenth of the memory of a small session. */
+  class Everywhere extends Held {
+    get owner(): string {
+      return ''
+    }
+    set owner(_: string) {}
+    get claim(): undefined {
+      return undefined
+    }
+    set claim(_: Dot | undefined) {}
+    get placed(): undefined {
+      return undefined
+    }
+    set placed(_: Home | undefined) {}
+  }
+
+  class Placed extends Held {
+    owner = ''
+    claim: Dot | undefined = undefined
+    placed: Home | undefined = undefined
+  }
+
+  return isEverywhere ? (record, origin) => new Everywhere(record, origin) : (record, origin) => new Placed(record, origin)
 }

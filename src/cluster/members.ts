@@ -1,3 +1,4 @@
+import { rendezvousSeed } from '../core/slot-order.ts'
 import type { Keys, Peer, Runtime } from '../seam.ts'
 import type { ServerState } from './message-codes.ts'
 
@@ -71,7 +72,7 @@ export function createMembers(self: Peer, keys: Keys, runtime: Runtime): Members
     peer,
     incarnation: peer.incarnation,
     label: label(peer.node),
-    seed: hashText(peer.node),
+    seed: rendezvousSeed(peer.node),
     state: undefined,
     sessions: 0,
   })
@@ -142,7 +143,7 @@ export function createMembers(self: Peer, keys: Keys, runtime: Runtime): Members
       const names = new Set([own, ...others].map(({ peer }) => peer.node))
       for (const node of this.lost().keys()) names.add(node)
       let sum = 0
-      for (const node of names) sum = (sum ^ hashText(node)) >>> 0
+      for (const node of names) sum = (sum ^ rendezvousSeed(node)) >>> 0
       return sum
     },
     majority() {
@@ -159,11 +160,4 @@ function remember(times: Map<string, number>, node: string, at: number): void {
 
 function forget(times: Map<string, number>, until: number): void {
   for (const [node, at] of times) if (at <= until) times.delete(node)
-}
-
-/** FNV-1a, 32 bits. */
-export function hashText(text: string): number {
-  let hash = 0x811c9dc5
-  for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193)
-  return hash >>> 0
 }

@@ -108,15 +108,21 @@ const KINDS = [
 
 const MAX_BODY_BYTES = 1 << 20
 
+/** Kind and length come before the body, whose length is known last: so many bytes are kept free for them. */
+const HEAD_ROOM: Buffer = Buffer.alloc(8)
+
 /** A whole message: encoded once, however many servers it goes to. */
 export function encodeMessage(message: Message): Buffer {
-  const body = new ByteWriter()
-  writeBody(body, message)
-  const bytes = body.finish()
-  return new ByteWriter(bytes.length + 10)
-    .u8(KINDS.indexOf(message.kind) + 1)
-    .bytes(bytes)
-    .finish()
+  const writer = new ByteWriter().raw(HEAD_ROOM)
+  writeBody(writer, message)
+  const bytes = writer.finish()
+  const head = [KINDS.indexOf(message.kind) + 1]
+  let left = bytes.length - HEAD_ROOM.length
+  for (; left >= 0x80; left = Math.floor(left / 128)) head.push((left % 128) | 0x80)
+  head.push(left)
+  const start = HEAD_ROOM.length - head.length
+  for (const [index, byte] of head.entries()) bytes[start + index] = byte
+  return bytes.subarray(start)
 }
 
 /** Throws PEER_PROTOCOL on anything that is not a frame of this version. Unknown kinds are skipped. */

@@ -1,7 +1,8 @@
-import { slotOf } from './placement.ts'
+import { SLOTS, slotOf } from '../core/slot-order.ts'
 
-const PARTS = 256
-const SLOTS_PER_PART = 64
+/** Maps, and buckets of slots in which servers compare what they hold. */
+export const PARTS = 1_024
+export const SLOTS_PER_PART: number = SLOTS / PARTS
 
 /**
  * A map by session key in parts: one map of a million grows by copying itself in one go, which stops the event loop for longer than a
@@ -17,10 +18,15 @@ export interface Partitions<T> {
   values(): IterableIterator<T>
 }
 
-/** `partOf`: of what is no session key, but another text. */
-export function createPartitions<T>(partOf: (key: string) => number = partOfKey): Partitions<T> {
+/** One that can be walked a part at a time. */
+export interface Parted<T> extends Partitions<T> {
+  valuesOf(part: number): IterableIterator<T>
+}
+
+/** `numberOf`: of what is no session key, but another text; its lowest bits choose the part. */
+export function createPartitions<T>(numberOf: (key: string) => number = partOf): Parted<T> {
   const parts = Array.from({ length: PARTS }, () => new Map<string, T>())
-  const at = (key: string): Map<string, T> => parts[partOf(key) & (PARTS - 1)] as Map<string, T>
+  const at = (key: string): Map<string, T> => parts[numberOf(key) & (PARTS - 1)] as Map<string, T>
   let size = 0
 
   return {
@@ -46,9 +52,11 @@ export function createPartitions<T>(partOf: (key: string) => number = partOfKey)
     *values() {
       for (const part of parts) yield* part.values()
     },
+    valuesOf: (part) => (parts[part] as Map<string, T>).values(),
   }
 }
 
-function partOfKey(key: string): number {
+/** Of a session key. */
+export function partOf(key: string): number {
   return Math.floor(slotOf(key) / SLOTS_PER_PART)
 }

@@ -22,6 +22,8 @@ export interface Home {
 export interface Placement {
   /** Servers in the order in which they should hold the key. */
   preference(key: string): readonly Member[]
+  /** The same, of all keys of a slot. */
+  preferenceOf(slot: number): readonly Member[]
   /** The same object as long as membership stays. */
   home(key: string): Home
 }
@@ -42,8 +44,7 @@ export function createPlacement(members: Members, policy: Policy): Placement {
   const given = policy.kind === 'owner' ? policy.order : undefined
   let everyone: { readonly version: number; readonly home: Home } | undefined
 
-  function slotFor(key: string): Slot {
-    const number = slotOf(key)
+  function slotFor(number: number): Slot {
     const version = members.version()
     if (slots.length === 0) slots.length = SLOTS
     const slot = (slots[number] ??= new Slot())
@@ -75,14 +76,15 @@ export function createPlacement(members: Members, policy: Policy): Placement {
   }
 
   return {
-    preference: (key) => slotFor(key).order,
+    preference: (key) => slotFor(slotOf(key)).order,
+    preferenceOf: (slot) => slotFor(slot).order,
     home(key) {
       if (policy.kind === 'all') {
         const version = members.version()
         if (everyone?.version !== version) everyone = { version, home: homeOfAll() }
         return everyone.home
       }
-      const slot = slotFor(key)
+      const slot = slotFor(slotOf(key))
       return (slot.home ??= homeOf(slot.order))
     },
   }

@@ -1,7 +1,7 @@
 import type { Timer } from '../seam.ts'
 import { type Core, DEADLINE_MS, tombstoneMessage } from './core.ts'
 import { encodeMessage, type MessageOf } from './messages.ts'
-import { slotOf } from './placement.ts'
+import { PARTS, partOf } from './partitions.ts'
 
 /** Streams copies to a server that joins, with back-pressure: so many parts are under way at most. */
 export interface Transfer {
@@ -9,7 +9,7 @@ export interface Transfer {
   serve(incarnation: string, message: MessageOf<'snapshot'>): void
   next(incarnation: string, request: number): void
   /**
-   * Pulls the slots that are `part` modulo `of` (`of` 0: tombstones only). False: the server went silent on the way.
+   * Pulls the buckets of slots (`partOf`) that are `part` modulo `of` (`of` 0: tombstones only). False: the server went silent on the way.
    * Copies arrive as ordinary records before the part that closes them.
    */
   pull(incarnation: string, part: number, of: number): Promise<boolean>
@@ -63,13 +63,15 @@ export function createTransfer(core: Core): Transfer {
     let looked = 0
     for (const [key, tombstone] of entries.tombstones()) {
       if (++looked % LOOK_EVERY === 0) yield undefined
-      if (of === 0 || slotOf(key) % of === part) yield encodeMessage(tombstoneMessage(core, key, tombstone))
+      if (of === 0 || partOf(key) % of === part) yield encodeMessage(tombstoneMessage(core, key, tombstone))
     }
     if (of === 0) return
-    for (const entry of entries.all()) {
-      if (++looked % LOOK_EVERY === 0) yield undefined
-      if (slotOf(entry.key) % of !== part || !isShareOf(entry.key, incarnation)) continue
-      yield encodeMessage({ kind: 'record', sequence: 0, request: 0, claim: 'none', record: entry.peek() })
+    for (let bucket = part; bucket < PARTS; bucket += of) {
+      for (const entry of entries.allOf(bucket)) {
+        if (++looked % LOOK_EVERY === 0) yield undefined
+        if (isShareOf(entry.key, incarnation))
+          yield encodeMessage({ kind: 'record', sequence: 0, request: 0, claim: 'none', record: entry.peek() })
+      }
     }
   }
 

@@ -1,12 +1,11 @@
-import { createHash } from 'node:crypto'
 import { goneError, type TableOptions, unavailable } from '../cluster/core.ts'
 import type { Entry, Tombstone } from '../cluster/entries.ts'
-import { decodeFloorNote, encodeFloorNote, type FloorNote, joinFloorNotes, NO_NOTE } from '../cluster/floor-note.ts'
+import { type FloorNote, NO_NOTE } from '../cluster/floor-note.ts'
 import { type ClusterRecord, endOf } from '../cluster/record.ts'
 import { createTable, type Table } from '../cluster/table.ts'
 import { covers, type Heads } from '../core/floor.ts'
-import { newNoteName, peekNote, verifyNote, writeNote } from '../core/note.ts'
-import { type RouteFormat, slotOf } from '../core/slot-order.ts'
+import { verifyNote } from '../core/note.ts'
+import type { RouteFormat } from '../core/slot-order.ts'
 import { SessionError } from '../errors.ts'
 import type {
   Change,
@@ -15,7 +14,6 @@ import type {
   Jar,
   JarDelta,
   MaybePromise,
-  Note,
   Opened,
   Opening,
   RecordView,
@@ -25,6 +23,7 @@ import type {
   Written,
 } from '../seam.ts'
 import type { SessionSummary } from '../types.ts'
+import { ClusterOpened, clusteredNotes } from './clustered-notes.ts'
 
 export interface ClusteredOptions extends TableOptions {
   readonly name: 'replication' | 'affinity'
@@ -35,91 +34,18 @@ export interface ClusteredOptions extends TableOptions {
   readonly route?: RouteFormat
 }
 
-/** One request's hold on a session of the table. */
-class ClusterOpened implements Opened {
-  readonly record: ClusterRecord
-  readonly id: SessionId
-  /** As the browser holds them after the last answer. */
-  readonly notes: readonly Note[]
-  /** What they say, joined. */
-  readonly known: FloorNote
-  /** The record does not cover what the notes name: they have to be replaced. */
-  readonly isRegressed: boolean
-
-  constructor(record: ClusterRecord, id: SessionId, notes: readonly Note[], known: FloorNote, isRegressed: boolean) {
-    this.record = record
-    this.id = id
-    this.notes = notes
-    this.known = known
-    this.isRegressed = isRegressed
-  }
-}
-
 const GONE_UNKNOWN: Opening = { outcome: 'gone', reason: 'unknown' }
 const GONE_EXPIRED: Opening = { outcome: 'gone', reason: 'expired' }
-const NOTE_MAX = 64
 const ANY_NOTE = (): boolean => true
 
 /** What `replication` and `affinity` share: floors in notes, the table below, the outcomes of opening. */
 export function runClustered(options: ClusteredOptions, context: StrategyContext): RunningStrategy {
-  const { keys, runtime } = context
+  const { keys } = context
   const table: Table = createTable(options, context)
-  const tag = domainTag(options)
   const routes = options.policy.kind === 'owner'
-
-  // ------------------------------------------------------------------ notes
-
-  function read(note: Note, entry: Entry | undefined): FloorNote | undefined {
-    const known = entry?.note
-    if (known !== undefined && known.value === note.value && known.name === note.name) return known.content
-    const payload = peekNote(note)
-    const content = payload === undefined ? undefined : decodeFloorNote(tag, payload)
-    if (content !== undefined && entry !== undefined) entry.note = { name: note.name, value: note.value, content }
-    return content
-  }
-
-  function readAll(notes: readonly Note[], entry: Entry | undefined, accept: (note: Note) => boolean): FloorNote {
-    let joined: FloorNote | undefined
-    for (const note of notes.length > NOTE_MAX ? notes.slice(0, NOTE_MAX) : notes) {
-      const content = read(note, entry)
-      if (content === undefined || !accept(note)) continue
-      joined = joined === undefined ? content : joinFloorNotes(joined, content)
-    }
-    return joined ?? NO_NOTE
-  }
-
-  /** Notes this answer replaces: ours, and forgeries; those of others or of unknown keys stay. */
-  function replacedNotes(opened: ClusterOpened, entry: Entry | undefined): string[] {
-    const names: string[] = []
-    for (const note of opened.notes) {
-      const ours = peekNote(note) === undefined ? verifyNote(keys, opened.id.id, note) === 'forged' : read(note, entry) !== undefined
-      if (ours) names.push(note.name)
-    }
-    return names
-  }
-
-  function makeNote(entry: Entry, id: SessionId): { note: Note; content: FloorNote } {
-    const { record } = entry
-    const content = { floor: record.heads, idleEndAt: endOf(record), hint: table.hint(entry) }
-    const note = writeNote(keys, id.id, newNoteName(runtime), encodeFloorNote(tag, content))
-    entry.note = { ...note, content }
-    return { note, content }
-  }
-
-  /** The engine leaves the route out where the browser holds it already. */
-  function jarDelta(note: Note, hint: readonly string[], key: string, replaced: readonly string[]): JarDelta {
-    const delta = { set: [note], delete: replaced }
-    if (!routes || hint.length === 0) return delta
-    const route = options.route === undefined ? hint.join('.') : options.route({ nodes: table.nodes(hint), slot: slotOf(key) })
-    return route === undefined ? delta : { ...delta, route }
-  }
-
-  function written(entry: Entry, id: SessionId, before: ClusterOpened | undefined): Written {
-    const { content, note } = makeNote(entry, id)
-    const replaced = before === undefined ? [] : replacedNotes(before, entry)
-    const opened = new ClusterOpened(entry.record, id, [note], content, false)
-    return { opened, jar: jarDelta(note, content.hint, id.key, replaced) }
-  }
+  const { cluster } = options.transport
+  const notesOf = clusteredNotes({ name: options.name, cluster, routes, route: options.route }, context, table)
+  const { readAll, written } = notesOf
 
   // ------------------------------------------------------------------ opening
 
@@ -252,15 +178,12 @@ export function runClustered(options: ClusteredOptions, context: StrategyContext
   function settle(any: Opened, decoded: boolean): JarDelta | undefined {
     const opened = any as ClusterOpened
     const { known, notes, record } = opened
-    const join = notes.length > 1 && replacedNotes(opened, undefined).length > 1
+    const join = notes.length > 1 && notesOf.replaced(opened, undefined).length > 1
     const raise = opened.isRegressed || (decoded && !knowsHeads(known.floor, record))
     const entry = routes || join || raise ? table.find(record.key) : undefined
     const rebound = entry !== undefined && isMisled(entry, known.hint)
     if (!join && !raise && !rebound) return undefined
-    // The heads this request was served from dominate every note it came with.
-    const content = { floor: record.heads, idleEndAt: endOf(record), hint: entry === undefined ? known.hint : table.hint(entry) }
-    const note = writeNote(keys, opened.id.id, newNoteName(runtime), encodeFloorNote(tag, content))
-    return jarDelta(note, content.hint, record.key, replacedNotes(opened, entry))
+    return notesOf.renewed(opened, entry)
   }
 
   // ------------------------------------------------------------------ beyond one request
@@ -289,7 +212,7 @@ export function runClustered(options: ClusteredOptions, context: StrategyContext
     replace,
     destroy: (any) => {
       const opened = any as ClusterOpened
-      const replaced = replacedNotes(opened, undefined)
+      const replaced = notesOf.replaced(opened, undefined)
       return after(table.end(opened.id.key, 'destroyed', opened.record.meta.absoluteAt), () => ({ set: [], delete: replaced }))
     },
     settle,
@@ -324,12 +247,6 @@ export function runClustered(options: ClusteredOptions, context: StrategyContext
 
 function goneOpening({ endedAt, reason }: Tombstone): Opening {
   return { outcome: 'gone', reason: reason === 'replaced' ? 'replaced' : 'destroyed', endedAt }
-}
-
-/** Notes of another strategy or cluster name dots that mean nothing here. */
-function domainTag(options: ClusteredOptions): Buffer {
-  const cluster = options.transport.cluster ?? ''
-  return createHash('sha256').update(`${options.name}|${cluster}`).digest().subarray(0, 2)
 }
 
 export function refuseOptions(problems: readonly string[]): void {

@@ -3,10 +3,13 @@ import { MAX_ADDRESSES } from './tcp-messages.ts'
 import { type Address, formatAddress } from './tcp-options.ts'
 
 const FIRST_RETRY_MS = 100
-const LAST_RETRY_MS = 5000
+/** A link that a partition cut has to be back within a second of its heal, or soon after. */
+const LAST_RETRY_MS = 1000
+/** After a peer broke the protocol. */
+const LATER_MS = 5000
 const SLOW_RETRY_MS = 30_000
 /** A learned address that fails this often in a row, at the slowest pace, is forgotten: about two minutes. */
-const FORGET_AFTER = 30
+const FORGET_AFTER = 150
 
 /** When to dial an address again after its link has ended. `own`: it leads to this server. */
 export type Retry = 'soon' | 'later' | 'slow' | 'own'
@@ -76,7 +79,7 @@ export function createDialer(options: DialerOptions): Dialer {
 
   function retryMs(target: Target, retry: Retry): number {
     if (retry === 'soon') return Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** target.failures)
-    return retry === 'later' ? LAST_RETRY_MS : SLOW_RETRY_MS
+    return retry === 'later' ? LATER_MS : SLOW_RETRY_MS
   }
 
   function ended(target: Target, retry: Retry): void {
@@ -93,7 +96,7 @@ export function createDialer(options: DialerOptions): Dialer {
     if (closed || target.busy) return
     if (target.incarnation !== undefined && options.isUp(target.incarnation)) {
       settle(target)
-      return plan(target, LAST_RETRY_MS)
+      return plan(target, LATER_MS)
     }
     target.busy = true
     let over = false

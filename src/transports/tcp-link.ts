@@ -5,7 +5,7 @@ import type { Runtime, Timer } from '../seam.ts'
 
 /** Bytes waiting for a slow peer before `send` answers false. */
 const MAX_QUEUED_BYTES = 16 * 1_048_576
-/** Frames of one turn are gathered here and written at once: a TLS record per small frame would cost more than the frame. */
+/** Frames of one callback are gathered here and written at once: a TLS record per small frame would cost more than the frame. */
 const SLAB_BYTES = 65_536
 const CLOSING_MS = 500
 
@@ -45,7 +45,7 @@ export interface Link {
 }
 
 /** Gathers frames into few writes. */
-function frameWriter(socket: Socket, runtime: Runtime): { append(type: number, body: Uint8Array): void; flush(): void; pending(): number } {
+function frameWriter(socket: Socket): { append(type: number, body: Uint8Array): void; flush(): void; pending(): number } {
   let slab = Buffer.allocUnsafeSlow(SLAB_BYTES)
   let start = 0
   let filled = 0
@@ -70,7 +70,8 @@ function frameWriter(socket: Socket, runtime: Runtime): { append(type: number, b
     filled += needed
     if (planned) return
     planned = true
-    runtime.defer(flush)
+    // At the end of this callback, not of this turn: whoever sends frames has gathered them for a turn already.
+    queueMicrotask(flush)
   }
 
   return { append, flush, pending: () => filled - start }
@@ -78,7 +79,7 @@ function frameWriter(socket: Socket, runtime: Runtime): { append(type: number, b
 
 export function createLink(connection: Connection, runtime: Runtime, maxFrameBytes: number, handlers: LinkHandlers): Link {
   const { socket, raw } = connection
-  const writer = frameWriter(socket, runtime)
+  const writer = frameWriter(socket)
   const parser = frameParser(maxFrameBytes, (type, body) => handlers.frame(type, body))
   let open = true
   let closing: Timer | undefined
