@@ -54,16 +54,16 @@ export function redisCommands({ surroundings, servers, keyOf, shown }: CommandsP
     },
     command,
     async run({ sha1, text, written }, keys, args, until): Promise<unknown> {
-      const rest = [String(keys.length), ...keys, ...args]
+      const bySha = ['EVALSHA', sha1, String(keys.length), ...keys, ...args]
       const name = keys[0] as string
       const wrote = written && ((reply: unknown) => written(reply, keys, args))
       try {
-        return await send(['EVALSHA', sha1, ...rest], name, until, wrote)
+        return await send(bySha, name, until, wrote)
       } catch (error) {
         if (!messageOf(error).startsWith('NOSCRIPT')) throw failure(error, name)
       }
       try {
-        return await send(['EVAL', text, ...rest], name, until, wrote)
+        return await send(['EVAL', text, ...bySha.slice(2)], name, until, wrote)
       } catch (error) {
         throw failure(error, name)
       }

@@ -42,9 +42,9 @@ export function unpackUser(packed: string): string | undefined {
 }
 
 export function packRecord({ meta, fields }: Draft, version: number, writeIds: readonly string[]): string {
-  let packed = packMeta(meta, version, writeIds)
-  for (const [name, value] of fields) packed += SEPARATOR + packText(name) + SEPARATOR + packText(value)
-  return packed
+  const parts = [packMeta(meta, version, writeIds)]
+  for (const [name, value] of fields) parts.push(packText(name), packText(value))
+  return parts.join(SEPARATOR)
 }
 
 /** With its removed fields. */
