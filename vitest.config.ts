@@ -13,6 +13,8 @@ interface Suite {
 
 /** They measure how soon a store is noticed and back: beside others that would say something about the others. */
 const OUTAGES = '*outage*'
+/** Of the tests with processes those that measure no time. */
+const UNHURRIED = '{cli-*,compare-*,lab-options,parallel-writes,two-tabs,cookie-guarded}'
 
 const SUITES: readonly Suite[] = [
   { name: 'unit', folders: ['unit', 'contract', 'setup'], order: 0, workers: 2, testTimeout: 30_000 },
@@ -20,8 +22,9 @@ const SUITES: readonly Suite[] = [
   { name: 'package', folders: ['package'], order: 2, workers: 1, testTimeout: 120_000 },
   { name: 'services', folders: ['services'], order: 3, workers: 2, testTimeout: 60_000 },
   { name: 'outages', folders: ['services'], only: OUTAGES, order: 4, workers: 1, testTimeout: 60_000 },
-  { name: 'cluster', folders: ['cluster'], order: 5, workers: 1, testTimeout: 120_000 },
-  { name: 'browser', folders: ['browser'], order: 6, workers: 1, testTimeout: 120_000 },
+  { name: 'processes', folders: ['cluster'], only: UNHURRIED, order: 5, workers: 2, testTimeout: 120_000 },
+  { name: 'cluster', folders: ['cluster'], order: 6, workers: 1, testTimeout: 120_000 },
+  { name: 'browser', folders: ['browser'], order: 7, workers: 1, testTimeout: 120_000 },
 ]
 
 export default defineConfig({
@@ -30,7 +33,7 @@ export default defineConfig({
       test: {
         name,
         include: folders.map((folder) => `test/${folder}/**/${only ?? '*'}.test.ts`),
-        exclude: only === undefined ? [`test/services/**/${OUTAGES}.test.ts`] : [],
+        exclude: only === undefined ? [`test/services/**/${OUTAGES}.test.ts`, `test/cluster/**/${UNHURRIED}.test.ts`] : [],
         environment: 'node',
         pool: 'forks',
         maxWorkers: workers,

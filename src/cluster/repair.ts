@@ -44,11 +44,14 @@ export function createRepair(core: Core): Repair {
     const name = kind + incarnation
     if (waiting.has(name)) return
     waiting.add(name)
-    tail = tail.then(async () => {
-      waiting.delete(name)
-      const other = members.get(incarnation)
-      if (other !== undefined && !stopped) await work(other)
-    })
+    tail = tail
+      .then(async () => {
+        waiting.delete(name)
+        const other = members.get(incarnation)
+        if (other !== undefined && !stopped) await work(other)
+      })
+      // One that fails must not keep those behind it from their turn.
+      .catch((error: unknown) => context.logger.error('holdfast: comparing sessions with another server failed.', error))
   }
 
   const isLinked = (other: Member): boolean => !stopped && members.get(other.incarnation) !== undefined
