@@ -88,34 +88,34 @@ export function viewOf(key: string, record: StoredRecord): RecordView {
   return new StoredView(key, record)
 }
 
-class StoredView implements RecordView {
+export class StoredView implements RecordView {
   readonly key: string
-  readonly meta: RecordMeta
-  readonly #fields: ReadonlyMap<string, string>
-  readonly #removed: ReadonlySet<string> | undefined
+  readonly stored: StoredRecord
   #bytes = -1
 
-  constructor(key: string, { meta, fields, removed }: StoredRecord) {
+  constructor(key: string, stored: StoredRecord) {
     this.key = key
-    this.meta = meta
-    this.#fields = fields
-    this.#removed = removed
+    this.stored = stored
+  }
+
+  get meta(): RecordMeta {
+    return this.stored.meta
   }
 
   get(field: string): string | undefined {
-    return this.#fields.get(field)
+    return this.stored.fields.get(field)
   }
 
   isRemoved(field: string): boolean {
-    return this.#removed?.has(field) === true
+    return this.stored.removed?.has(field) === true
   }
 
   fields(): Iterable<string> {
-    return this.#fields.keys()
+    return this.stored.fields.keys()
   }
 
   get bytes(): number {
-    if (this.#bytes < 0) this.#bytes = bytesOfFields(this.#fields)
+    if (this.#bytes < 0) this.#bytes = bytesOfFields(this.stored.fields)
     return this.#bytes
   }
 }

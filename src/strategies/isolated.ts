@@ -1,5 +1,6 @@
 import { endOf } from '../core/lifetime.ts'
 import { endedError } from '../core/refusals.ts'
+import { applyChange, StoredView } from '../core/stored-record.ts'
 import type {
   Change,
   Draft,
@@ -31,7 +32,7 @@ export function isolated(): SessionStrategy {
 
 class Isolated implements RunningStrategy {
   readonly #context: StrategyContext
-  readonly #records = new Map<string, IsolatedRecord | Ended>()
+  readonly #records = new Map<string, StoredView | Ended>()
   #closed = false
 
   constructor(context: StrategyContext) {
@@ -59,16 +60,16 @@ class Isolated implements RunningStrategy {
   }
 
   create(id: SessionId, draft: Draft): Written {
-    return this.#keep(new IsolatedRecord(id.key, draft.meta, draft.fields))
+    return this.#keep(new StoredView(id.key, { meta: draft.meta, fields: draft.fields, ...UNCOUNTED }))
   }
 
   write(opened: Opened, change: Change): Written {
-    return this.#keep(this.#live(opened.record.key).with(change))
+    return this.#keep(changed(this.#live(opened.record.key), change))
   }
 
   update(opened: Opened, change: (record: RecordView) => Change): Written {
     const record = this.#live(opened.record.key)
-    return this.#keep(record.with(change(record)))
+    return this.#keep(changed(record, change(record)))
   }
 
   replace(opened: Opened, id: SessionId, draft: DraftOf): Written {
@@ -89,7 +90,7 @@ class Isolated implements RunningStrategy {
 
   get(key: string): RecordView | undefined {
     const held = this.#records.get(key)
-    return held instanceof IsolatedRecord && !this.#isExpired(held.meta) ? held : undefined
+    return held instanceof StoredView && !this.#isExpired(held.meta) ? held : undefined
   }
 
   async *list(filter: { userId?: string }): AsyncIterable<SessionSummary> {
@@ -117,7 +118,7 @@ class Isolated implements RunningStrategy {
   }
 
   status(): { sessions: number; notProtected: string[] } {
-    const sessions = [...this.#records.values()].filter((held) => held instanceof IsolatedRecord).length
+    const sessions = [...this.#records.values()].filter((held) => held instanceof StoredView).length
     return {
       sessions,
       notProtected: ['Every other server takes this visitor for a stranger.', "A server's end loses all of its sessions."],
@@ -131,13 +132,13 @@ class Isolated implements RunningStrategy {
     this.#records.clear()
   }
 
-  #live(key: string): IsolatedRecord {
+  #live(key: string): StoredView {
     const held = this.#records.get(key)
-    if (held instanceof IsolatedRecord && !this.#isExpired(held.meta)) return held
+    if (held instanceof StoredView && !this.#isExpired(held.meta)) return held
     throw endedError(held instanceof Ended && held.reason === 'replaced' ? 'SESSION_REPLACED' : 'SESSION_GONE')
   }
 
-  #keep(record: IsolatedRecord): Written {
+  #keep(record: StoredView): Written {
     this.#records.set(record.key, record)
     return { opened: { record }, jar: NO_JAR }
   }
@@ -184,55 +185,9 @@ class Ended {
   }
 }
 
-class IsolatedRecord implements RecordView {
-  readonly key: string
-  readonly meta: RecordMeta
-  readonly #fields: ReadonlyMap<string, string>
-  readonly #removed: ReadonlySet<string>
+/** Nobody asks for the versions of records that are never shared. */
+const UNCOUNTED = { version: 0, writeIds: [] }
 
-  constructor(key: string, meta: RecordMeta, fields: ReadonlyMap<string, string>, removed: ReadonlySet<string> = new Set()) {
-    this.key = key
-    this.meta = meta
-    this.#fields = fields
-    this.#removed = removed
-  }
-
-  get(field: string): string | undefined {
-    return this.#fields.get(field)
-  }
-
-  isRemoved(field: string): boolean {
-    return this.#removed.has(field)
-  }
-
-  fields(): Iterable<string> {
-    return this.#fields.keys()
-  }
-
-  get bytes(): number {
-    let bytes = 0
-    for (const [name, value] of this.#fields) bytes += Buffer.byteLength(name) + Buffer.byteLength(value)
-    return bytes
-  }
-
-  with(change: Change): IsolatedRecord {
-    const meta = { ...this.meta, ...change.lifetime, lastActiveAt: Math.max(this.meta.lastActiveAt, change.touchAt) }
-    if (change.set.size === 0 && change.add.size === 0) return new IsolatedRecord(this.key, meta, this.#fields, this.#removed)
-    const fields = new Map(this.#fields)
-    const removed = new Set(this.#removed)
-    for (const [name, value] of change.set) {
-      if (value === undefined) {
-        fields.delete(name)
-        removed.add(name)
-      } else {
-        fields.set(name, value)
-        removed.delete(name)
-      }
-    }
-    for (const [name, { by, from }] of change.add) {
-      fields.set(name, String(Number(fields.get(name) ?? from) + by))
-      removed.delete(name)
-    }
-    return new IsolatedRecord(this.key, meta, fields, removed)
-  }
+function changed({ key, stored }: StoredView, change: Change): StoredView {
+  return new StoredView(key, applyChange(stored, change, UNCOUNTED))
 }
