@@ -35,7 +35,7 @@ export interface Picker {
 }
 
 /** So long an application has to show its labels before the gateway sticks by a cookie of its own. */
-const LABELS_GRACE_MS = 1_000
+export const LABELS_GRACE_MS = 1_000
 
 export function createPicker(settings: PickerSettings, servers: Servers): Picker {
   const { policy, routeCookie, slowStartMs, secure, now: clock = () => performance.now() } = settings

@@ -2,6 +2,7 @@
 import { Agent } from 'node:http'
 import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { LABELS_GRACE_MS } from '../../gateway/picker.ts'
 import { type Cluster, createCluster } from '../cluster.ts'
 import { inParallel } from '../in-parallel.ts'
 import { freePort } from '../ports.ts'
@@ -16,8 +17,8 @@ import type { Variant } from './variants.ts'
 import type { Action, Workload } from './workload.ts'
 
 const AT_ONCE = 16
-/** So long the gateway waits for servers to name themselves before it sticks by a cookie of its own. */
-const STICKS_AFTER_MS = 1_100
+/** From then on the gateway sticks by a cookie of its own. */
+const STICKS_AFTER_MS: number = LABELS_GRACE_MS + 100
 /** One visitor in twenty has cookies off and sends the session's token in a header. */
 const HEADER_EVERY = 20
 /** Time for repair and membership before the last look. */
